@@ -8,6 +8,7 @@ mod discarded;
 mod elsewhere;
 mod exec_failed;
 pub(super) mod file_lost;
+mod flushed;
 mod held_back;
 mod kept_back;
 mod late_writer;
@@ -59,6 +60,7 @@ pub(super) const PER_SUBJECT: &[fn(&Case<'_>, &Subject<'_>) -> Vec<Finding>] = &
     reader_gone::find,
     stuck::find,
     unread::find,
+    flushed::find,
     read_by_other::find,
     read_then_lost::find,
     late_writer::find,
@@ -76,6 +78,7 @@ pub(super) const PER_INNER: &[fn(&Case<'_>, &Subject<'_>) -> Vec<Finding>] = &[
     reader_gone::find,
     stuck::find,
     unread::find,
+    flushed::find,
     read_by_other::find,
     read_then_lost::find,
     late_writer::find,

@@ -21,4 +21,5 @@ mod sentences;
 mod shared;
 mod silence;
 mod silence_above;
+mod terminals;
 mod wanted;

@@ -1,7 +1,7 @@
 //! All bytes arrived at the other end of the pipe, file or terminal.
 
 use serde_json::json;
-use tracer_common::{id::ProcessId, object::ObjectId};
+use tracer_common::{id::ProcessId, ledger::WRITE, object::ObjectId};
 
 use super::{
     super::{Case, Stream, Subject, evidence, words},
@@ -43,6 +43,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         ""
     };
     let passed_on = passed_on(case, subject, &used).or_else(|| relayed(case, subject, &used));
+    let passed_on = passed_on.or_else(|| holds(case, &used));
     let passed_on = passed_on.unwrap_or_default();
     let message = format!(
         "{} wrote {}{silent}{}{passed_on}.{}",
@@ -68,13 +69,29 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 /// 30 B less`.
 fn passed_on(case: &Case<'_>, subject: &Subject<'_>, used: &[&Stream]) -> Option<String> {
     let is_passed = used.iter().all(|stream| stream.kind.passes_on());
+    let reader = only_reader(case, used).filter(|_| is_passed)?;
+    let objects: Vec<_> = used.iter().map(|stream| case.session.peer(&stream.object)).collect();
+    case.passed_on(reader, &objects, subject.bytes())
+}
+
+/// The only process that read from the streams.
+fn only_reader(case: &Case<'_>, used: &[&Stream]) -> Option<ProcessId> {
     let readers = used.iter().flat_map(|stream| &case.flows.get(&stream.object).readers);
     let mut readers = readers.filter(|reader| reader.bytes > 0).map(|reader| reader.process);
-    let reader = readers.next().filter(|_| is_passed)?;
-    let objects: Vec<_> = used.iter().map(|stream| case.session.peer(&stream.object)).collect();
-    readers
-        .all(|other| other == reader)
-        .then(|| case.passed_on(reader, &objects, subject.bytes()))?
+    let reader = readers.next()?;
+    readers.all(|other| other == reader).then_some(reader)
+}
+
+/// That the only reader still runs and has written nothing to its own stdout, as a filter does that fills its buffer first:
+/// `; grep (pid 7) has written nothing to its stdout so far`.
+fn holds(case: &Case<'_>, used: &[&Stream]) -> Option<String> {
+    let reader = case.session.processes.get(&only_reader(case, used)?)?;
+    let stdout = reader.stdio_object(1).filter(|object| !object.is_none())?;
+    let mut rows = case.session.rows_on(reader.id, stdout, WRITE);
+    let is_silent =
+        reader.is_target && reader.end_ns.is_none() && rows.all(|(_, row)| row.bytes == 0);
+    let since = if reader.attached_late { "since tracer attached" } else { "so far" };
+    is_silent.then(|| format!("; {} has written nothing to its stdout {since}", reader.short()))
 }
 
 /// The files into which a reader wrote what it had read: `; supervisord (pid 7) wrote it into the file app.log, which is

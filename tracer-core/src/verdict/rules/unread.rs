@@ -11,7 +11,7 @@ use tracer_common::{
 
 use super::super::{Case, Scope, Stream, Subject, evidence, words};
 use crate::{
-    session::{Close, Holding, Kind, named},
+    session::{Close, Flow, Holding, Kind, named},
     text::units,
     verdict::{Finding, Rule, Severity},
 };
@@ -22,7 +22,7 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .into_iter()
         .filter_map(|stream| {
             let flow = case.flows.get(&stream.object);
-            let unread = flow.unread.filter(|unread| *unread > 0)?;
+            let unread = written_and_unread(stream, flow).filter(|unread| *unread > 0)?;
             let own = subject.bytes_to(stream) + flow.in_flight;
             // A process that reads its own FIFO, as a semaphore, leaves in it what it does not need.
             let is_own = subject.scope == Scope::Redirected
@@ -43,6 +43,14 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
             }
         })
         .collect()
+}
+
+/// The bytes that are unread. A terminal adds bytes to what is written (`ONLCR`, termios(3)): of what was written to it, at
+/// least as many are unread as were not read.
+fn written_and_unread(stream: &Stream, flow: &Flow) -> Option<u64> {
+    let has_all = stream.kind == Kind::Pty && flow.before.unwrap_or(0) == 0;
+    let most = flow.written.saturating_add(flow.in_flight).saturating_sub(flow.read);
+    flow.unread.map(|unread| if has_all { unread.min(most) } else { unread })
 }
 
 /// Whether a process belongs to a subject that wrote to an object: its unread bytes are told there.
@@ -124,8 +132,9 @@ fn describe(
         (None, Severity::Info) => "left unread",
         (None, _) => "lost, unread",
     };
-    // Without a look, only a lower bound is known of a terminal.
-    let least = if stream.kind == Kind::Pty && flow.inside.is_none() { "at least " } else { "" };
+    // Of what was written to a terminal, only a lower bound is known.
+    let is_least = stream.kind == Kind::Pty && flow.inside != Some(unread);
+    let least = if is_least { "at least " } else { "" };
     let message = format!(
         "{} wrote {}{others}{} to {}{held}; {least}{} {} {what} in {}{}: {}.{}",
         words::writer(subject, stream),
@@ -210,7 +219,7 @@ fn advice(stream: &Stream, reader: Option<&Holding>, severity: Severity) -> &'st
         (Some(_), _) => "The reader is slow, blocked or has stopped reading: look at what it does.",
         (None, Severity::Info) => words::HAD_ENOUGH,
         _ if stream.kind == Kind::Pty => {
-            "The terminal was closed while the command wrote: keep it open, or send the output to a file."
+            "The terminal must be read to the end before it is closed; or send the output to a file."
         }
         _ => "The reader must read to the end of the stream before it closes the pipe.",
     }

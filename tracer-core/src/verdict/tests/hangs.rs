@@ -1,13 +1,13 @@
 //! Commands that hang: what they wait for, and which process is named as the cause.
 
 use tracer_common::{
-    event as layout,
-    object::{FdState, ObjectId, PTY_MASTER_MAJOR, PTY_SLAVE_MAJOR, QueueState, TtyState, mode},
+    ledger::{LedgerRow, error},
+    object::ObjectId,
 };
 
 use super::{scene::*, silence::check};
 use crate::{
-    event::{BlockedCall, BlockedThread, EventKind, Sighting},
+    event::{BlockedCall, BlockedThread, EventKind},
     verdict::Severity::{Info, Warning},
 };
 
@@ -34,21 +34,8 @@ fn full_pipe() -> Scene {
 
 /// The same of a terminal with this many bytes in it, whose master the other process holds.
 fn terminal(inside: u64) -> Scene {
-    let tty = |major| TtyState { index: 7, major, valid: 1, zero: 0 };
-    let half = |id, joined, major| {
-        let (mode, tty) = (mode::S_IFCHR, tty(major));
-        let object = layout::Object { id, mode, tty, joined, nlink: 1, ..Default::default() };
-        EventKind::Object { object, name: String::new() }
-    };
-    let scene = managed(&["manager"]);
-    let scene = scene.also(0, half(PLACE, MASTER, PTY_SLAVE_MAJOR));
-    let scene = scene.also(0, half(MASTER, PLACE, PTY_MASTER_MAJOR));
-    let queue = QueueState { unread: inside, valid: 1, ..QueueState::default() };
-    let state = FdState { object: PLACE, flags: 2, ..FdState::default() };
-    let (process, fd) = (id(WRITER), 1);
-    let holder = layout::Holder { process, state, fd, queue, ..layout::Holder::default() };
-    let sighting = Sighting::Open;
-    let scene = scene.also(9_900, EventKind::Holder { holder, comm: "sh".into(), sighting });
+    let scene = managed(&["manager"]).pty(PLACE, MASTER);
+    let scene = scene.inside_tty(PLACE, WRITER, inside);
     scene.adopted(WRITER, "sh", [NULL, PLACE, PLACE]).holds(READER, 5, MASTER).blocked(
         WRITER,
         BlockedCall::Write,
@@ -204,13 +191,9 @@ fn a_program_without_stdout_is_named() {
 
 #[test]
 fn the_close_of_a_terminal_whose_master_is_unknown_has_no_culprit() {
-    let tty = TtyState { index: 7, major: PTY_SLAVE_MAJOR, valid: 1, zero: 0 };
-    let (id, mode) = (PLACE, mode::S_IFCHR);
-    let object = layout::Object { id, mode, tty, nlink: 1, ..Default::default() };
-    let scene = managed(&["manager"]).also(0, EventKind::Object { object, name: String::new() });
+    let scene = managed(&["manager"]).pty(PLACE, ObjectId::NONE);
     let scene = scene.adopted(WRITER, "sh", [NULL, PLACE, PLACE]);
-    let refused =
-        with_errors(tracer_common::ledger::LedgerRow::ZERO, tracer_common::ledger::error::EIO, 1);
+    let refused = with_errors(LedgerRow::ZERO, error::EIO, 1);
     // Its own child has the terminal as well, and ends.
     let scene = scene.command(80, WRITER, &["sleep", "1"], [PLACE, PLACE, PLACE]);
     let scene = scene.closed(80, PLACE, 190).exited(80, 0, 200).wrote(WRITER, 1, PLACE, refused);

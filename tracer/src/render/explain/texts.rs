@@ -103,7 +103,7 @@ pub(super) const TEXTS: [Explanation; RULES] = [
         rule: Rule::Unread,
         means: "Bytes were written to a pipe or socket, and nobody read them.",
         proof: "The bytes were still inside when the trace ended, or when the last read end was \
-                closed.",
+                closed; or a process discarded what was in a terminal, and fewer bytes were read than written.",
         causes: "The reader ended too early, stopped reading, or waits for something else. A manager \
                  that waits for the exit of a program and not for the end of its output.",
         todo: "Make the reader read until the end of the data. `tracer --capture DIR` saves the \
