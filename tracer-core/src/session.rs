@@ -41,6 +41,7 @@ use crate::{
 
 pub(crate) use self::{
     acts::{is_given, is_remover, names},
+    holders::is_read_write,
     hops::{is_wake_up, latest_possible_ns, may_be_after},
     object::O_APPEND,
     process::SIGPIPE,

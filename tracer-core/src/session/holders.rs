@@ -72,6 +72,11 @@ pub(super) fn can_read(flags: u32) -> bool {
     flags & ACCESS_MODE != WRITE_ONLY
 }
 
+/// Whether an open file with these `f_flags` can be read from and written to.
+pub(crate) fn is_read_write(flags: u32) -> bool {
+    flags & ACCESS_MODE == READ_WRITE
+}
+
 impl Holding {
     /// Whether it can read from the object.
     #[must_use]

@@ -133,10 +133,20 @@ impl Object {
         self.now = self.now.map(|now| if now == FileNow::Same { FileNow::Replaced } else { now });
     }
 
-    /// Whether it has no name any more: all of them were removed.
+    /// Whether it has no name, or none any more: all of them were removed.
     #[must_use]
     pub fn is_removed(&self) -> bool {
-        self.removed_ns.is_some() || self.deleted
+        let has_got_one = self.is_unnamed() && !self.renamed.is_empty();
+        (self.removed_ns.is_some() || self.deleted) && !has_got_one
+    }
+
+    /// Whether it was made without a name: `memfd_create(2)`, or `O_TMPFILE` (`d_tmpfile` in `fs/dcache.c`), which can get
+    /// one later (`linkat(2)`).
+    #[must_use]
+    pub fn is_unnamed(&self) -> bool {
+        let name = self.path.rsplit('/').next().and_then(|name| name.strip_prefix('#'));
+        let is_number = name.is_some_and(|name| name.parse() == Ok(self.id.ino));
+        self.deleted && (is_number || self.path.starts_with("/memfd:"))
     }
 
     /// Whether nothing is at its path at the end, and it is not known to have another name.

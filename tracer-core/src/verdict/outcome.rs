@@ -17,7 +17,7 @@ use super::{
         reader_gone, refused, stuck,
     },
 };
-use crate::session::{Kind, Process};
+use crate::session::{Holding, Kind, Process};
 
 /// What became of bytes that were written to an object, or why none were. In the order in which a reader of a report
 /// needs them.
@@ -155,6 +155,7 @@ pub(super) fn of_bytes(case: &Case<'_>, stream: &Stream) -> Outcome {
     if let Some(loss) = file_lost::loss(case, stream) {
         return match loss {
             Loss::Removed(_) => Outcome::Removed,
+            Loss::Unproven(_) => Outcome::NotSeen,
             Loss::Missing(_) if file_lost::is_overwritten(case, &stream.object) => {
                 Outcome::Overwritten
             }
@@ -168,7 +169,12 @@ pub(super) fn of_bytes(case: &Case<'_>, stream: &Stream) -> Outcome {
     match stream.kind {
         Kind::Null => Outcome::Discarded,
         _ if !delivered::is_delivered(case, stream) => Outcome::NotSeen,
-        Kind::File if file_lost::is_removed(case, &stream.object) && is_read => Outcome::Read,
+        Kind::File if file_lost::is_removed(case, &stream.object) => match is_read {
+            true => Outcome::Read,
+            // It was mapped into memory, perhaps.
+            false if !case.session.holders(&stream.object).any(Holding::reads) => Outcome::NotSeen,
+            false => Outcome::InFile,
+        },
         Kind::File => Outcome::InFile,
         _ if is_read => Outcome::Read,
         Kind::Pty | Kind::Device => Outcome::Device,

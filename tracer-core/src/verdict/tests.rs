@@ -7,6 +7,7 @@ mod cuts;
 mod engine_log;
 mod failures;
 mod fates;
+mod files;
 mod hangs;
 mod helpers;
 mod inside;

@@ -293,6 +293,12 @@ pub(super) fn file(case: &Case<'_>, id: &ObjectId) -> String {
     let name = object(case, id);
     let known = case.session.objects.get(id);
     if let Some(known) = known.filter(|known| !known.renamed.is_empty()) {
+        if known.deleted {
+            return format!(
+                "into the file {}, which had no name before",
+                text::name(&known.renamed)
+            );
+        }
         return format!("into the file {name}, which is {} now", text::name(&known.renamed));
     }
     match known.and_then(|known| known.now) {

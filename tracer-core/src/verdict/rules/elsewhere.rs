@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     event::FileNow,
-    session::Kind,
+    session::{Kind, Object},
     text::{list, units},
     verdict::{Finding, Rule, Severity},
 };
@@ -58,12 +58,15 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let mut finding = evidence::finding(case, subject, Rule::Elsewhere, Severity::Info, message);
     // A file without a name is nowhere to be found.
     let known = |object| case.session.objects.get(object);
-    let is_gone = objects
-        .iter()
-        .all(|object| known(object).is_some_and(|known| known.is_removed() || known.is_missing()));
+    let are = |is: fn(&Object) -> bool| objects.iter().all(|object| known(object).is_some_and(is));
+    let is_gone = are(|known| known.is_removed() || known.is_missing());
+    let is_nameless = are(|known| known.is_removed() && known.deleted);
     finding.advice = Some(match reader {
         Some(by) if is_gone => {
             format!("{by} received every byte: if output is missing, look in it.")
+        }
+        None if is_nameless => {
+            "Look at what has it open: only that can read a file without a name.".to_owned()
         }
         None if is_gone => "Show the file before it is removed, or keep it.".to_owned(),
         _ => "Look there for its output.".to_owned(),
@@ -77,20 +80,43 @@ fn place(case: &Case<'_>, object: &ObjectId) -> String {
     let name = case.session.object_name(object);
     let now = file_lost::size_if_rewritten(case, object);
     let name = now.map_or(name.clone(), |now| {
-        format!("{name}, which was written anew and has {} now", units::exact(now))
+        let anew = if file_lost::was_cut(case, object) { "was written anew and " } else { "" };
+        format!("{name}, which {anew}has {} now", units::exact(now))
     });
     match case.session.objects.get(object) {
         Some(known) if !known.renamed.is_empty() => format!("{name} (now {})", known.renamed),
         Some(known) if known.now == Some(FileNow::Replaced) => {
-            format!("{name} (another file has that name now)")
+            match file_lost::remover(case, object) {
+                Some(by) => {
+                    format!("{name} (replaced by {}{})", words::called(by), unread(case, object))
+                }
+                None => format!("{name} (another file has that name now{})", unread(case, object)),
+            }
+        }
+        Some(known) if known.now == Some(FileNow::NotVisible) => {
+            format!("{name} (not visible from here: another root or mount namespace)")
         }
         Some(known) if known.is_missing() => match file_lost::remover(case, object) {
-            Some(by) => format!("{name} (removed, probably by {})", words::called(by)),
-            None => format!("{name} (no longer at that path)"),
+            Some(by) => {
+                format!(
+                    "{name} (removed, probably by {}{})",
+                    words::called(by),
+                    unread(case, object)
+                )
+            }
+            None => format!("{name} (no longer at that path{})", unread(case, object)),
         },
+        Some(known) if known.is_removed() => {
+            format!("{name} (a file without a name{})", unread(case, object))
+        }
         _ if case.is_one_ended(object) => format!("{name}, whose other end tracer did not see"),
         _ => name,
     }
+}
+
+/// `, read by no process`: what a removed file has is gone then.
+fn unread(case: &Case<'_>, object: &ObjectId) -> &'static str {
+    if case.flows.get(object).read == 0 { ", read by no process" } else { "" }
 }
 
 /// The readers of the only object, if they read all of it.

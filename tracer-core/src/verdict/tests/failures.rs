@@ -128,7 +128,8 @@ fn what_happens_inside_a_failed_command_does_not_excuse_its_silence() {
 #[test]
 fn where_output_went_names_its_remover_and_what_was_discarded() {
     let removed = wrapper(0, &["rm", "deploy.log"]).finding(Rule::Elsewhere).unwrap();
-    let expected = "/tmp/w/deploy.log (removed, probably by rm deploy.log (pid 90))";
+    let expected =
+        "/tmp/w/deploy.log (removed, probably by rm deploy.log (pid 90), read by no process)";
     assert!(removed.message.contains(expected), "{}", removed.message);
     assert_eq!(removed.advice.unwrap(), "Show the file before it is removed, or keep it.");
     let moved = wrapper(0, &["mv", "deploy.log", "/x"]).finding(Rule::Elsewhere).unwrap();

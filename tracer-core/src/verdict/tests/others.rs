@@ -160,12 +160,12 @@ fn a_job_inside_of_another_one_stays_so_when_that_one_was_judged_before() {
     assert!(scene.0.processes.get(&id(80)).is_none() && job_of(&scene.0, 81).is_inner);
 }
 
-/// Three commands that each write 20 B anew into one log; the first of them ends at `end`.
+/// Three commands that each write 20 B anew into one log, which the manager opens; the first of them ends at `end`.
 fn runs(end: u64) -> Scene {
     let scene = managed(&["true"]).exited(COMMAND, 0, 75).file(LOG, "/tmp/last.log");
     (0..3).fold(scene, |scene, run| {
         let (tgid, ms) = (80 + run, 100 * u64::from(run + 1));
-        let scene = scene.command(tgid, MANAGER, &["run"], [NULL, LOG, ERR]).cut(tgid, LOG, ms);
+        let scene = scene.command(tgid, MANAGER, &["run"], [NULL, LOG, ERR]).cut(MANAGER, LOG, ms);
         let scene = scene.wrote(tgid, 1, LOG, written_at(20, ms + 10));
         scene.exited(tgid, 0, if run == 0 { end } else { ms + 20 })
     })

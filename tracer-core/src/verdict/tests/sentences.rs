@@ -222,17 +222,20 @@ fn output_to_an_unknown_file_outside_a_sandbox_is_out_of_sight_and_no_device() {
 #[test]
 fn two_fds_of_one_writer_may_have_overwritten_each_other() {
     let log = ObjectId { ino: 90, ..OUT };
-    let lost = |fds: [i32; 2]| {
-        let scene =
-            managed(&["sh"]).file(log, "/tmp/log").command(80, MANAGER, &SEQ, [NULL, log, log]);
+    let lost = |stderr, fds: [i32; 2]| {
+        let scene = managed(&["sh"]).file(log, "/tmp/log");
+        let scene = scene.command(80, MANAGER, &SEQ, [NULL, log, stderr]);
         let scene = fds.into_iter().fold(scene, |scene, fd| scene.wrote(80, fd, log, write(7)));
         let mut scene = scene.exited(80, 0, 200);
         let file = scene.0.objects.get_mut(&log).unwrap();
         (file.now, file.size_after) = (Some(FileNow::Same), Some(7));
         message_of(&scene, Rule::FileLost)
     };
-    assert!(lost([1, 2]).contains("through one fd overwrote what another had written"));
-    assert!(lost([1, 1]).contains(": the file was cut."));
+    for fds in [[1, 1], [1, 2]] {
+        assert!(lost(log, fds).contains("its stdout and stderr are two openings of the file."));
+    }
+    assert!(lost(ERR, [1, 5]).contains(": written over through another of its fds."));
+    assert!(lost(ERR, [1, 1]).contains(": written over by its later output, or the file was cut"));
 }
 
 /// Of a pipe, a look finds the bytes. Where none is possible, the number is computed, and the sentence says so.

@@ -107,7 +107,7 @@ fn the_log_of_a_failed_step_that_is_removed_unread_is_lost() {
         (Rule::FileLost, "the step failed", wrapper(1, &["rm", "-rf", "/tmp/w"]), Some(Loss)),
         (Rule::FileLost, "a relative name", wrapper(1, &["rm", "deploy.log"]), Some(Loss)),
         (Rule::FileLost, "the step succeeded", wrapper(0, &["rm", "-rf", "/tmp/w"]), None),
-        (Rule::FileLost, "another file", wrapper(1, &["rm", "-rf", "/tmp/x"]), None),
+        (Rule::FileLost, "removed unseen", wrapper(1, &["rm", "-rf", "/tmp/x"]), Some(Warning)),
         (Rule::FileLost, "moved", wrapper(1, &["mv", "deploy.log", "/var/log"]), None),
         (
             Rule::FileLost,
@@ -190,9 +190,13 @@ fn a_file_that_is_gone_is_not_where_the_output_is() {
     let late = late.wrote(40, 1, FILE, write(30)).wrote(40, 2, FILE, write(10));
     let message = late.finding(Rule::Accounted).unwrap().message;
     assert!(message.contains("nothing to stderr, 40 B to /tmp/log."), "{message}");
-    let anew = twice([NULL, FILE, ERR], 20).finding(Rule::Elsewhere).unwrap().message;
-    let expected = "110 B went to /tmp/log, which was written anew and has 20 B now";
-    assert!(anew.contains(expected), "{anew}");
+    let once = twice([NULL, FILE, ERR], 20);
+    let anew = once.clone().emptied(COMMAND, FILE, 150);
+    for (scene, how) in [(anew, "was written anew and has 20 B now"), (once, "has 20 B now")] {
+        let message = scene.finding(Rule::Elsewhere).unwrap().message;
+        let expected = format!("110 B went to /tmp/log, which {how}");
+        assert!(message.contains(&expected), "{message}");
+    }
     let message = both().finding(Rule::Elsewhere).unwrap().message;
     let (kept, gone) = (message.contains("wrote 7 B to /tmp/kept"), message.contains("deploy.log"));
     // The step exited with 4, the wrapper with 1.
@@ -237,7 +241,13 @@ fn cut_at(cutter: u32, ms: u64, stdio: [ObjectId; 3]) -> Scene {
 fn a_file_that_is_cut_under_its_writer_is_a_loss() {
     check(vec![
         (Rule::FileLost, "`tee /dev/stderr`", cut_by(90), Some(Loss)),
-        (Rule::FileLost, "the script begins its own file again", cut_by(80), None),
+        (Rule::FileLost, "the script cuts its own output", cut_by(80), Some(Loss)),
+        (
+            Rule::FileLost,
+            "the script begins a file of its own again",
+            cut_at(80, 150, [NULL, OUT, ERR]),
+            None,
+        ),
         // The time of a file's row can be a tick too early.
         (
             Rule::FileLost,

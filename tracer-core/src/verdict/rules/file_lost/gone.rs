@@ -42,7 +42,7 @@ impl Gone {
 /// What is gone of what was written to a file that has a name.
 pub(super) fn gone(case: &Case<'_>, object: &Object) -> Gone {
     let cuts = case.cuts_of.get(&object.id).map_or(&[][..], Vec::as_slice);
-    let before = |cut: &Cut| written_before(case, &object.id, cut.time_ns);
+    let before = |cut: &Cut| written_before(case.writes_to(&object.id), cut.time_ns);
     let cut = cuts.last().map_or(0, |cut| before(cut).most);
     // The size of a file that the kernel makes up says nothing, and to empty it takes nothing away.
     if is_made_up(object) {
@@ -59,7 +59,7 @@ fn by_size(case: &Case<'_>, object: &Object, cuts: &[Cut], cut: u64) -> Gone {
         return Gone::at_most(cut);
     };
     let account = Account::of(case, object, size);
-    let is_before = |cut: &Cut| written_before(case, &object.id, cut.time_ns).most == 0;
+    let is_before = |cut: &Cut| written_before(case.writes_to(&object.id), cut.time_ns).most == 0;
     match cuts.get(cuts.partition_point(is_before)) {
         None => account.too_short(),
         Some(_) if appends(case, &object.id) => account.appended(cut, cuts.len()),
@@ -132,9 +132,12 @@ fn is_made_up(object: &Object) -> bool {
     ["/proc/", "/sys/", "/dev/"].into_iter().any(is_in) && !is_in("/dev/shm/")
 }
 
-/// Bytes that were written to a file before a time, at least and at most.
-pub(super) fn written_before(case: &Case<'_>, object: &ObjectId, time_ns: u64) -> Gone {
-    let began = case.writes_to(object).filter(|(_, row)| row.first_ns <= time_ns);
+/// Bytes that were written before a time, at least and at most.
+pub(super) fn written_before<'r>(
+    rows: impl Iterator<Item = (&'r LedgerKey, &'r LedgerRow)>,
+    time_ns: u64,
+) -> Gone {
+    let began = rows.filter(|(_, row)| row.first_ns <= time_ns);
     began.fold(Gone::default(), |sum, (_, row)| {
         let (least, most) = row_before(row, time_ns);
         Gone { least: sum.least.saturating_add(least), most: sum.most.saturating_add(most) }

@@ -18,7 +18,7 @@ pub(super) fn hole(case: &Case<'_>, object: &Object) -> Option<Gone> {
     if size != all || appends(case, &object.id) {
         return None;
     }
-    let written = written_before(case, &object.id, cut.time_ns);
+    let written = written_before(case.writes_to(&object.id), cut.time_ns);
     let with_size = |bytes: u64| bytes.saturating_add(object.size);
     let before = Gone { least: with_size(written.least), most: with_size(written.most) };
     let exact = copied(case, &object.id, cut)

@@ -1,9 +1,6 @@
 //! Files that a relay opened itself: a log that a manager keeps, and that is not there any more.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::{
     id::ProcessId,
@@ -11,10 +8,9 @@ use tracer_common::{
     object::ObjectId,
 };
 
-use super::{Loss, WHILE_WRITTEN, loss, remover, told};
+use super::{Loss, WHILE_WRITTEN, loss, removed::removed_while_written, told};
 use crate::{
-    event::FileNow,
-    session::{Kind, Object, Process, names},
+    session::{Kind, Object, Process},
     text::units,
     verdict::{Case, Finding, Scope, Stream, Subject, words},
 };
@@ -79,21 +75,4 @@ fn source(case: &Case<'_>, relay: &Process, bytes: u64) -> Option<String> {
     }
     let all: u64 = by_writer.values().map(sum).sum();
     (all == bytes).then(|| format!("{} commands", by_writer.len()))
-}
-
-/// A file that is not at its path, and that `rm` removed or `mv` replaced before its last bytes were written. What is removed
-/// when all is written is removed on purpose.
-fn removed_while_written(case: &Case<'_>, file: &Object) -> Option<Loss> {
-    let by = remover(case, &file.id)?;
-    let flow = case.flows.get(&file.id);
-    let last_ns = case.writes_to(&file.id).map(|(_, row)| row.last_ns).max()?;
-    let is_target = by.argv.iter().last().is_some_and(|last| names(last, Path::new(&file.path)));
-    let did_it = match file.now {
-        Some(FileNow::Gone) => ["rm", "unlink"].contains(&by.comm.as_str()),
-        Some(FileNow::Replaced) => by.comm == "mv" && is_target,
-        _ => false,
-    };
-    let is_before = by.end_ns.is_some_and(|end_ns| end_ns < last_ns);
-    let left = flow.written.saturating_sub(flow.read);
-    (did_it && is_before && file.renamed.is_empty() && left > 0).then_some(Loss::Removed(left))
 }
