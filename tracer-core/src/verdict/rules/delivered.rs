@@ -46,10 +46,11 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let passed_on = passed_on.or_else(|| holds(case, &used));
     let passed_on = passed_on.unwrap_or_default();
     let message = format!(
-        "{} wrote {}{silent}{}{passed_on}.{}",
+        "{} wrote {}{silent}{}{passed_on}{}.{}",
         words::who(subject),
         parts.join(", and "),
         words::reach(case, subject),
+        pointed_away(case, subject),
         words::ending(subject)
     );
     let mut finding = evidence::finding(case, subject, Rule::Delivered, Severity::Info, message);
@@ -63,6 +64,26 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
             Some(format!("{reader} received every byte: if output is missing, look in it."));
     }
     vec![evidence::with(finding, "readers", json!(readers))]
+}
+
+/// Where a command has pointed its own stdout or stderr for good, and how much went there: `; its stdout then was /dev/null,
+/// to which 9 B went`.
+fn pointed_away(case: &Case<'_>, subject: &Subject<'_>) -> String {
+    let Some(at_end) = subject.process.stdio_at_end else { return String::new() };
+    let is_own = |object| subject.streams().iter().any(|stream| stream.object == object);
+    let parts = subject.streams().into_iter().filter_map(|stream| {
+        let object = at_end.get(usize::try_from(stream.fd).ok()?)?.object;
+        let members = subject.members.iter();
+        let rows = members.flat_map(|member| case.session.rows_on(*member, object, WRITE));
+        let bytes: u64 =
+            rows.filter(|(key, _)| key.fd == stream.fd).map(|(_, row)| row.bytes).sum();
+        let is_away = bytes > 0 && !object.is_none() && !is_own(object);
+        is_away.then(|| {
+            let (name, place) = (stream.name(), words::object(case, &object));
+            format!("; its {name} then was {place}, to which {} went", units::exact(bytes))
+        })
+    });
+    parts.collect()
 }
 
 /// What the only reader of all streams wrote anywhere, if that is less than it read: `; python3 (pid 7) wrote 17 B in all,

@@ -270,3 +270,24 @@ fn a_file_that_was_renamed_was_not_removed_by_that() {
         (Rule::Elsewhere, "x", scene(&["x"]), None),
     ]);
 }
+
+#[test]
+fn a_command_that_points_its_own_stdout_elsewhere_is_told_with_what_went_there() {
+    let scene = |stdio, fd| {
+        let scene =
+            wrote_and_read(&["sh"], 22).file(FILE, "/tmp/inner").wrote(COMMAND, fd, NULL, write(9));
+        let scene = scene.wrote(COMMAND, 1, FILE, write(5)).exited_with(COMMAND, 200, stdio);
+        scene.finding(Rule::Delivered).unwrap().message
+    };
+    let away = "; its stdout then was /dev/null, to which 9 B went. It exited with 0.";
+    assert!(scene([NULL, NULL, ERR], 1).ends_with(away));
+    assert!(
+        scene([NULL, FILE, ERR], 1)
+            .contains("; its stdout then was /tmp/inner, to which 5 B went.")
+    );
+    // A step of it went there, or what it wrote to stderr.
+    for (stdio, fd) in [([NULL, OUT, ERR], 1), ([NULL, NULL, ERR], 2), ([NULL, ERR, ERR], 1)] {
+        let message = scene(stdio, fd);
+        assert!(!message.contains("then was"), "{message}");
+    }
+}
