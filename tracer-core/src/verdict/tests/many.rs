@@ -39,7 +39,7 @@ fn many_lost_streams_are_those_of_one_command() {
     let losses = scene.judged().iter().filter(|finding| finding.rule == Rule::Unread).count();
     assert_eq!(losses, 3, "the others are similar");
     let said = headline(&scene);
-    assert!(said.starts_with("flood (pid 71) wrote 1 B to stdout; 1 B is lost"), "{said}");
+    assert!(said.starts_with("flood (pid 71) wrote 1 B to pipe:[1000]; 1 B is lost"), "{said}");
     assert!(!said.contains("commands"), "{said}");
 }
 
