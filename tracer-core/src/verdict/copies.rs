@@ -95,7 +95,10 @@ impl Case<'_> {
 /// Whether one object got the same bytes as another one, whose last write was refused or cut short: the write to the copy
 /// came before or after it.
 fn is_copy(copy: &LedgerRow, refused: &LedgerRow) -> bool {
-    let is_cut_short = refused.short > 0 && copy.calls.abs_diff(refused.calls) <= 1;
+    let block = copy.bytes.checked_div(copy.calls).unwrap_or(0);
+    let is_cut_short = refused.short > 0
+        && copy.calls.abs_diff(refused.calls) <= 1
+        && copy.bytes.abs_diff(refused.bytes) <= block;
     let is_same =
         [refused.bytes, refused.bytes.saturating_add(refused.failed)].contains(&copy.bytes);
     let is_refused = copy.errors[error::EPIPE as usize] > 0;

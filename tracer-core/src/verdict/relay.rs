@@ -86,7 +86,7 @@ impl Case<'_> {
     }
 
     /// What became of bytes that one process read, if it has ended and wrote less than that: the end of a sentence.
-    /// `; cron (pid 7) wrote nothing anywhere, so it went no further`.
+    /// `; cron (pid 7) wrote nothing anywhere, so it went no further, unless by a memory mapping`.
     pub(super) fn passed_on(
         &self,
         reader: ProcessId,
@@ -111,7 +111,8 @@ impl Case<'_> {
             return None;
         }
         let has_started = started.any_ns >= Some(began_ns);
-        let end = if has_started { "" } else { ", so it went no further" };
+        let end =
+            if has_started { "" } else { ", so it went no further, unless by a memory mapping" };
         Some(format!("; {who} wrote nothing anywhere{end}"))
     }
 

@@ -44,6 +44,7 @@ pub(super) const GENERAL: &[fn(&Case<'_>) -> Vec<Finding>] = &[
     refused::find_elsewhere,
     kept_back::find,
     reader_gone::find_cut_copies,
+    reader_gone::of_relays::find,
     file_lost::of_relays::find,
     unflushed::find,
 ];

@@ -1,5 +1,7 @@
 //! All read ends were closed: EPIPE, and usually death by SIGPIPE.
 
+pub(super) mod of_relays;
+
 use serde_json::json;
 use tracer_common::ledger::error;
 

@@ -7,7 +7,10 @@ use tracer_common::{
 };
 
 use super::{scene::*, silence::check};
-use crate::verdict::{Finding, Severity::Loss};
+use crate::verdict::{
+    Finding,
+    Severity::{Loss, Warning},
+};
 
 const INPUT: ObjectId = object(150);
 const COPY: ObjectId = object(151);
@@ -61,6 +64,12 @@ fn a_copy_ends_where_the_reader_of_another_one_left() {
             "its last write was cut short",
             duplicated(300, 300, short(250), 40),
             Some(Loss),
+        ),
+        (
+            Rule::ReaderGone,
+            "a warning, and a write that was cut short",
+            duplicated(300, 17, short(250), 500),
+            None,
         ),
         (
             Rule::ReaderGone,
@@ -323,4 +332,41 @@ fn a_command_that_ends_with_another_stdout_wrote_nothing_to_its_first_one() {
     };
     assert!(told(INPUT).contains("never wrote to the stdout and stderr that it was started with"));
     assert!(told(OUT).contains("never wrote to stdout or stderr"));
+}
+
+/// A relay that read 90 B of a command until 300 ms, wrote 7 B of them to another command from `first_ms` on, and was refused
+/// the rest when that had ended; how both end.
+fn left_relay(first_ms: u64, (relay, reader): (u32, u32), other: u64) -> Scene {
+    let scene = managed(&["relay"]).pipe(INPUT).pipe(COPY).file(LOG, "/tmp/log");
+    let scene = scene.command(80, COMMAND, &["job"], [NULL, INPUT, ERR]);
+    let scene = scene.command(81, COMMAND, &["client"], [COPY, OUT, ERR]);
+    let scene = scene.wrote(80, 1, INPUT, written_at(90, 200)).exited(80, 0, 300);
+    let scene = scene.read(COMMAND, INPUT, 7, 150).read(COMMAND, INPUT, 83, 300);
+    let row = LedgerRow { first_ns: at(first_ms), ..refused(written_at(7, 310), 83) };
+    let scene = scene.wrote(COMMAND, 6, COPY, row).wrote(COMMAND, 8, LOG, written_at(other, 320));
+    let scene = scene.read_fd(81, 0, COPY, (7, 170)).ended(81, reader, 180);
+    let mut scene = scene.ended(COMMAND, relay, 500);
+    scene.0.processes.get_mut(&id(COMMAND)).unwrap().other_bytes = Some(0);
+    scene
+}
+
+#[test]
+fn a_relay_that_goes_on_without_its_next_reader_lost_what_it_read() {
+    let told = message(&left_relay(160, (0, 1 << 8), 0), Rule::ReaderGone);
+    assert_eq!(
+        told,
+        "relay (pid 71) read 90 B from job (pid 80) and could not pass on 83 B of it: client (pid 81) ended with its read \
+         end open 320 ms before the command ended (EPIPE, 83 B refused), and it went on. It exited with 0."
+    );
+    let mut drained = left_relay(160, (0, 1 << 8), 0);
+    drained.0.ledger.values_mut().for_each(|row| row.failed = row.failed.min(10));
+    check(vec![
+        (Rule::ReaderGone, "it did not try to pass on all of it", drained, None),
+        (Rule::ReaderGone, "its reader failed", left_relay(160, (0, 1 << 8), 0), Some(Loss)),
+        (Rule::ReaderGone, "it had enough", left_relay(160, (0, 0), 0), Some(Warning)),
+        (Rule::ReaderGone, "it has a copy", left_relay(160, (0, 1 << 8), 83), None),
+        (Rule::ReaderGone, "it read all before", left_relay(305, (0, 1 << 8), 0), None),
+        (Rule::ReaderGone, "it failed as well", left_relay(160, (1 << 8, 1 << 8), 0), None),
+        (Rule::ReaderGone, "SIGPIPE", left_relay(160, (SIGPIPE, 1 << 8), 0), None),
+    ]);
 }
