@@ -62,7 +62,7 @@ time.sleep(60)"#;
     let (pid, report) = trace(program, |pid| is_blocked_in_write(pid, 1))?;
     let finding = report.headline("stuck")?.about(pid)?;
     ensure!(
-        finding.message.contains("its other end, on this machine, does not read"),
+        finding.message.contains("its other end, on this machine, reads nothing"),
         "{finding:?}"
     );
     Ok(())
@@ -109,5 +109,22 @@ time.sleep(60)"#;
     let (pid, report) = trace(program, asleep(libc::SYS_flock))?;
     let finding = report.headline("never_wrote")?.about(pid)?;
     ensure!(finding.message.contains(": it waits for a lock on /"), "{finding:?}");
+    Ok(())
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_manager_that_waits_for_what_an_orphan_holds_open_names_it() -> Result<()> {
+    let program = r#"
+import os, subprocess
+print(os.getpid())
+subprocess.run(["sh", "-c", "echo result; sleep 20 & exit 0"], stdout=subprocess.PIPE)"#;
+    let reads = |pid: u32| {
+        let calls = fs::read_to_string(format!("/proc/{pid}/syscall"));
+        calls.is_ok_and(|line| line.starts_with(&format!("{} 0x3 ", libc::SYS_read)))
+    };
+    let (pid, report) = trace(program, reads)?;
+    let finding = report.headline("never_wrote")?.about(pid)?;
+    ensure!(finding.message.contains(", whose write end sleep (pid "), "{finding:?}");
     Ok(())
 }

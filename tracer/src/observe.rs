@@ -14,6 +14,7 @@ mod log_reader;
 mod look;
 mod lookout;
 mod worker_logs;
+mod writers;
 
 pub(crate) use self::identity::inode_of_fd;
 pub use self::{

@@ -18,6 +18,8 @@ pub struct BlockedThread {
     pub object: Option<ObjectId>,
     /// The path that the call opens, else what the fd leads to; empty if it has neither, or if that could not be read.
     pub path: String,
+    /// Of a call that reads a pipe: a process that can write to it, in words; empty if none was found, or looked for.
+    pub writer: String,
     /// Whether that path is a FIFO, which the call opens for writing only.
     pub opens_fifo: bool,
     /// Whether the process runs in the background of its terminal.

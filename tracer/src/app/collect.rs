@@ -170,7 +170,7 @@ impl Collector {
 
     /// Looks at the end in which calls threads are blocked.
     pub(super) fn look_at_threads(&mut self, at_most: Duration) {
-        observe::ask_for_blocked_threads(&self.session, &mut self.lookout);
+        observe::ask_for_blocked_threads(&self.session, &mut self.lookout, true);
         self.look_at_end(at_most);
     }
 

@@ -12,6 +12,7 @@ use procfs::process::{Process, Syscall};
 use rustix::fs::stat;
 use tracer_common::{
     id::ProcessId,
+    ledger::WRITE,
     object::{ObjectId, PTY_SLAVE_MAJOR},
 };
 use tracer_core::{
@@ -23,6 +24,7 @@ use super::{
     identity::{MASTER, inode_of_fd, kernel_dev, terminal_of},
     look::Request,
     lookout::Lookout,
+    writers::writer_of,
 };
 
 /// How many processes are checked at most.
@@ -31,17 +33,29 @@ const MOST_PROCESSES: usize = 4096;
 const MOST_THREADS: usize = 256;
 
 /// Asks about all threads of the session's live processes that are blocked in a call, and of processes that could read
-/// what those wrote: they need not have read, or be known otherwise.
-pub fn ask_for_blocked_threads(session: &Session, lookout: &mut Lookout) {
+/// what those wrote: they need not have read, or be known otherwise. `is_end`: whether there is time to look for the
+/// processes that those wait for.
+pub fn ask_for_blocked_threads(session: &Session, lookout: &mut Lookout, is_end: bool) {
     let is_here = |process: &&session::Process| process.end_ns.is_none() && process.id.sandbox == 0;
     let live = || session.processes.values().filter(is_here);
-    for process in live().take(MOST_PROCESSES) {
-        lookout.ask(Request::Threads { process: process.id });
+    let idle = if is_end { idle(session) } else { BTreeSet::new() };
+    for process in live().take(MOST_PROCESSES).map(|process| process.id) {
+        lookout.ask(Request::Threads { process, writers: idle.contains(&process) });
     }
     lookout.left_out(Look::Threads, live().skip(MOST_PROCESSES).count());
     for process in other_readers(session) {
-        lookout.ask(Request::Threads { process });
+        lookout.ask(Request::Threads { process, writers: false });
     }
+}
+
+/// For how many processes the writers are looked for of what they read: each look walks over the machine's processes.
+const MOST_IDLE: usize = 4;
+
+/// Running targets that have written nothing: they may wait for what another process has left open.
+fn idle(session: &Session) -> BTreeSet<ProcessId> {
+    let live = session.processes.values().filter(|it| it.is_target && it.end_ns.is_none());
+    let is_silent = |id: &ProcessId| session.rows_of(*id, WRITE).all(|(_, row)| row.bytes == 0);
+    live.map(|process| process.id).filter(is_silent).take(MOST_IDLE).collect()
 }
 
 /// How many processes are checked at most that are known only because they hold the other end of something.
@@ -57,7 +71,7 @@ fn other_readers(session: &Session) -> BTreeSet<ProcessId> {
 }
 
 /// The answer about one process. [`with_object`] completes it.
-pub(super) fn threads_of(process: ProcessId) -> Vec<EventKind> {
+pub(super) fn threads_of(process: ProcessId, writers: bool) -> Vec<EventKind> {
     let known = i32::try_from(process.tgid).ok().and_then(|pid| Process::new(pid).ok());
     let Some(known) = known else { return Vec::new() };
     let at_all = BlockedThread { process, fd: -1, ..BlockedThread::default() };
@@ -80,6 +94,10 @@ pub(super) fn threads_of(process: ProcessId) -> Vec<EventKind> {
                 Some((path, flags)) => opening(&thread, &known, path, flags),
                 None => waiting(thread, call(syscall_number, argument_registers)),
             };
+            let is_pipe = thread.call == BlockedCall::Read && thread.path.starts_with("pipe:");
+            let writer = (writers && is_pipe && tid == process.tgid)
+                .then(|| writer_of(&thread.path, process.tgid));
+            let thread = BlockedThread { writer: writer.flatten().unwrap_or_default(), ..thread };
             Some(EventKind::BlockedThread(thread))
         })
         .collect()

@@ -32,6 +32,12 @@ pub(crate) fn inode_of_fd(tgid: u32, fd: i32) -> Option<u64> {
     info_of_fd(tgid, fd, "ino:")
 }
 
+/// The flags of an fd's open file.
+pub(super) fn flags_of_fd(tgid: u32, fd: i32) -> Option<u32> {
+    let octal: String = info_of_fd(tgid, fd, "flags:")?;
+    u32::from_str_radix(&octal, 8).ok()
+}
+
 /// A number that `/proc/PID/fdinfo` has about an fd.
 fn info_of_fd<T: FromStr>(tgid: u32, fd: i32, name: &str) -> Option<T> {
     let info = bounded::text(format!("/proc/{tgid}/fdinfo/{fd}")).ok()?;

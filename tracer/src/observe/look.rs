@@ -33,6 +33,8 @@ pub enum Request {
     Threads {
         /// The process.
         process: ProcessId,
+        /// Whether to look for a process that can write to the pipe that it reads.
+        writers: bool,
     },
     /// The same while the trace runs: nothing depends on the answer.
     ThreadsNow {
@@ -59,7 +61,7 @@ impl Request {
     pub(super) fn cause(&self) -> Cause {
         match self {
             Self::Process { process, .. }
-            | Self::Threads { process }
+            | Self::Threads { process, .. }
             | Self::ThreadsNow { process } => Cause::Process(*process),
             Self::File(FileRequest { object, .. }) | Self::Log(LogRequest { object, .. }) => {
                 Cause::Device(object.dev)
@@ -71,7 +73,7 @@ impl Request {
     pub(super) fn subject(&self) -> (Look, ProcessId, Option<ObjectId>) {
         match self {
             Self::Process { process, .. } => (Look::Process, *process, None),
-            Self::Threads { process } | Self::ThreadsNow { process } => {
+            Self::Threads { process, .. } | Self::ThreadsNow { process } => {
                 (Look::Threads, *process, None)
             }
             Self::File(FileRequest { object, .. }) => {
@@ -91,9 +93,8 @@ impl Request {
                 let variables = environment.then(|| environment::environment(*process)).flatten();
                 argv.into_iter().chain(variables).collect()
             }
-            Self::Threads { process } | Self::ThreadsNow { process } => {
-                blocked::threads_of(*process)
-            }
+            Self::Threads { process, writers } => blocked::threads_of(*process, *writers),
+            Self::ThreadsNow { process } => blocked::threads_of(*process, false),
             Self::File(request) => files::look(request).into_iter().collect(),
             Self::Log(request) => engine_logs::read(request).into_iter().collect(),
         }

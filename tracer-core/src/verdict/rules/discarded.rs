@@ -111,6 +111,11 @@ fn of_redirection(case: &Case<'_>, subject: &Subject<'_>) -> Finding {
             },
             words::end_of(writer)
         ),
+        None if is_copy => format!(
+            "{who} wrote nothing to its own stdout and stderr; the {sum} that went to /dev/null are a copy of what it \
+             wrote to other places.{}",
+            words::ending(subject)
+        ),
         None => format!(
             "{who} redirected all its output to /dev/null: {sum} discarded, nothing to its own stdout and stderr.{}",
             words::ending(subject)

@@ -100,7 +100,11 @@ fn waits(case: &Case<'_>, subject: &Subject<'_>) -> Option<String> {
         Some(name) => format!("waits to read its stdin, {}", text::name(&name)),
         None => words::waits(case, thread)?,
     };
-    Some(format!(": {who} {what}"))
+    let writer = match thread.writer.as_str() {
+        "" => String::new(),
+        writer => format!(", whose write end {} holds", text::name(writer)),
+    };
+    Some(format!(": {who} {what}{writer}"))
 }
 
 /// Bytes that the members wrote through fds that the user did not ask about.

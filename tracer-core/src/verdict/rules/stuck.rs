@@ -165,10 +165,17 @@ fn idle(
     reader: Option<&Reader<'_>>,
 ) -> String {
     let Some(reader) = reader else {
-        let is_socket = stream.kind == Kind::Socket && is_local(case, stream);
-        let unknown = "no process is known to read it";
-        return if is_socket { "its other end, on this machine, does not read" } else { unknown }
-            .to_owned();
+        return match stream.kind {
+            Kind::Socket if is_local(case, stream) => {
+                let began = case.session.start_ns.max(subject.process.id.start_ns);
+                let since = stream.row.last_ns.max(began);
+                format!(
+                    "its other end, on this machine, reads nothing, or too slowly: no write has returned for {}",
+                    units::span(case.session.end_ns, since)
+                )
+            }
+            _ => "no process is known to read it".to_owned(),
+        };
     };
     let who = named(&reader.comm, reader.process);
     let last = match reader.last_ns {

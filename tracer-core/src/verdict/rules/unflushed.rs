@@ -22,6 +22,9 @@ const BLOCKS: [u64; 5] = [4096, 8192, 16_384, 32_768, 65_536];
 /// The buffer of Python for text, which is written in whole lines.
 const OF_LINES: u64 = 8192;
 
+/// Within this time after its starter, a helper ends because of it.
+const MOMENT_NS: u64 = 200_000_000;
+
 /// When each process started its latest child, nanoseconds since boot.
 type Children = BTreeMap<ProcessId, u64>;
 
@@ -59,9 +62,9 @@ fn of_process(
         Some(starter) => (
             Severity::Info,
             format!(
-                "{}, which started it, went on. If it had printed something, that was still in its own buffer, \
-                 and is gone",
-                starter.short()
+                "{}, which started it, {}. If it had printed something, that was still in its own buffer, and is gone",
+                starter.short(),
+                if starter.end_ns < process.end_ns { "had ended" } else { "went on" }
             ),
         ),
         None => (
@@ -114,9 +117,9 @@ fn are_full_of_lines(written: &LedgerRow) -> bool {
     written.calls > 1 && written.bytes <= most && written.bytes > most - most / 8
 }
 
-/// The process that started a helper, and went on when that was ended as users end programs: it succeeded, or it had not
-/// waited for it before, and passed its end on (`kill $pid; wait $pid`). The helper's stdout is that of its starter: a file
-/// or a pipe of its own is there for its output.
+/// The process that started a helper, and went on when that was ended as users end programs, or ended it at last: it
+/// succeeded, or it had not waited for it before, and passed its end on (`kill $pid; wait $pid`). The helper's stdout is
+/// that of its starter: a file or a pipe of its own is there for its output.
 fn starter<'a>(
     case: &'a Case<'_>,
     helper: &Process,
@@ -133,7 +136,8 @@ fn starter<'a>(
         }
         _ => false,
     };
-    let is_later = starter.end_ns >= helper.end_ns;
+    // `trap 'kill $pid' EXIT` does not wait.
+    let is_later = starter.end_ns?.saturating_add(MOMENT_NS) >= helper.end_ns?;
     let shares = starter.stdio_object(1) == helper.stdio_object(1);
     (is_later && went_on && shares && helper.was_ended_by_user()).then_some(starter)
 }

@@ -108,7 +108,9 @@ fn a_socket_that_takes_no_more_is_seen_by_its_writer_alone() {
     ]);
     let (found, _) = message(&socket(here, None), Rule::Stuck);
     assert!(
-        found.ends_with("takes no more, and its other end, on this machine, does not read."),
+        found.ends_with(
+            "on this machine, reads nothing, or too slowly: no write has returned for 10.0 s."
+        ),
         "{found}"
     );
 }
@@ -132,6 +134,15 @@ fn an_idle_command_says_what_it_waits_for() {
         let (found, _) = message(&scene, Rule::NeverWrote);
         assert!(found.contains(expected), "{expected}: {found}");
     }
+    // What it reads is still held open by a process that no event has named.
+    let writer = "sleep (pid 9)".to_owned();
+    let (process, path, call) = (id(WRITER), "pipe:[9]".to_owned(), BlockedCall::Read);
+    let thread =
+        BlockedThread { process, tid: WRITER, call, fd: 3, path, writer, ..Default::default() };
+    let (found, _) =
+        message(&idle().also(10_000, EventKind::BlockedThread(thread)), Rule::NeverWrote);
+    let expected = ": it waits to read pipe:[9], whose write end sleep (pid 9) holds;";
+    assert!(found.contains(expected), "{found}");
     // Another thread than the first may wait for work.
     let process = id(WRITER);
     let path = "/x/in".to_owned();

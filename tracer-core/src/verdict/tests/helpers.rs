@@ -24,6 +24,7 @@ fn script(status: u32, stdout: ObjectId) -> Scene {
 #[test]
 fn a_silent_helper_that_its_starter_ends_had_nothing_to_print() {
     let ends = |code| script(SIGTERM, OUT).exited(COMMAND, code, 500);
+    let daemon = |ms| script(SIGTERM, OUT).exited(COMMAND, 0, ms);
     // In the foreground: the shell waits for it from its start on, and passes its end on.
     let foreground = managed(&["sh", "-c", "a; b"]).command(80, COMMAND, &["b"], [NULL, OUT, ERR]);
     let foreground = foreground.asked_terminal(80, 1, 25).ended(80, SIGTERM, 400);
@@ -46,7 +47,9 @@ fn a_silent_helper_that_its_starter_ends_had_nothing_to_print() {
             script(SIGTERM, FILE).exited(COMMAND, 0, 500),
             Some(Warning),
         ),
-        (Rule::Unflushed, "the script ended before", script(0, OUT).exited(COMMAND, 0, 450), None),
+        (Rule::Unflushed, "`trap 'kill $pid' EXIT`", daemon(399), Some(Info)),
+        (Rule::Unflushed, "a daemon that is ended later", daemon(150), Some(Warning)),
+        (Rule::Unflushed, "it ended by itself", script(0, OUT).exited(COMMAND, 0, 450), None),
     ]);
     let judged = ends(0).judged();
     assert_eq!(judged[0].rule, Rule::Delivered, "{judged:#?}");
@@ -113,6 +116,15 @@ fn a_copy_to_dev_null_is_not_discarded() {
         let scene = scene.wrote(80, 3, FILE, written_at(wrote, 110));
         scene.exited(80, 0, 120).exited(COMMAND, 0, 130)
     };
+    // Two of them.
+    let again = tee(18, 18).command(125, COMMAND, &["tee", "-a", "a"], [INNER, NULL, ERR]);
+    let again = again.read_fd(125, 0, INNER, (9, 126)).wrote(125, 1, NULL, written_at(9, 127));
+    let again = again.wrote(125, 3, FILE, written_at(9, 127)).exited(125, 0, 128);
+    assert_eq!(
+        again.finding(Rule::Discarded).unwrap().message,
+        "sh job (pid 71) wrote nothing to its own stdout and stderr; the 27 B that went to /dev/null are a copy of \
+         what it wrote to other places. It exited with 0."
+    );
     // The command itself was started with /dev/null.
     let outer = managed(&["sh"]).pipe(INNER).file(FILE, "/tmp/a");
     let outer = outer.command(80, MANAGER, &["tee", "a"], [INNER, NULL, ERR]);

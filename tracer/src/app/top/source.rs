@@ -118,7 +118,7 @@ pub(super) struct Helpers {
 
 /// Looks at the calls in which threads are blocked. What is not seen in time is left out.
 pub(in crate::app) fn look(session: &mut Session, lookout: &mut Lookout) {
-    observe::ask_for_blocked_threads(session, lookout);
+    observe::ask_for_blocked_threads(session, lookout, false);
     let seen = lookout.look_until(Instant::now() + LOOK);
     let blocked = seen.into_iter().filter_map(|event| match event {
         EventKind::BlockedThread(thread) => Some(observe::with_object(session, &thread)),

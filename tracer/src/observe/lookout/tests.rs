@@ -72,7 +72,7 @@ fn what_blocks_is_told_and_what_came_with_it_is_seen_by_the_next_helper() {
 fn a_helper_that_has_ended_is_replaced() {
     let (first, end) = blocked();
     let mut lookout = lookout([first, answering()]);
-    lookout.ask(Request::Threads { process: ProcessId::new(1, 1) });
+    lookout.ask(Request::Threads { process: ProcessId::new(1, 1), writers: false });
     lookout.ask(arguments_of(own()));
     assert_eq!(lookout.answers(), []);
     drop(end);
