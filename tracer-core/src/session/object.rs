@@ -136,17 +136,21 @@ impl Object {
     /// Whether it has no name, or none any more: all of them were removed.
     #[must_use]
     pub fn is_removed(&self) -> bool {
-        let has_got_one = self.is_unnamed() && !self.renamed.is_empty();
+        let has_got_one = self.can_get_name() && !self.renamed.is_empty();
         (self.removed_ns.is_some() || self.deleted) && !has_got_one
     }
 
-    /// Whether it was made without a name: `memfd_create(2)`, or `O_TMPFILE` (`d_tmpfile` in `fs/dcache.c`), which can get
-    /// one later (`linkat(2)`).
+    /// Whether it was made without a name: `memfd_create(2)`, or `O_TMPFILE`.
     #[must_use]
     pub fn is_unnamed(&self) -> bool {
+        self.can_get_name() || self.deleted && self.path.starts_with("/memfd:")
+    }
+
+    /// Whether it was made without a name, and can get one (`linkat(2)`): `O_TMPFILE` (`d_tmpfile` in `fs/dcache.c`).
+    #[must_use]
+    pub fn can_get_name(&self) -> bool {
         let name = self.path.rsplit('/').next().and_then(|name| name.strip_prefix('#'));
-        let is_number = name.is_some_and(|name| name.parse() == Ok(self.id.ino));
-        self.deleted && (is_number || self.path.starts_with("/memfd:"))
+        self.deleted && name.is_some_and(|name| name.parse() == Ok(self.id.ino))
     }
 
     /// Whether nothing is at its path at the end, and it is not known to have another name.

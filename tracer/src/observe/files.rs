@@ -58,7 +58,7 @@ pub fn ask_for_files(session: &Session, lookout: &mut Lookout) {
     let files = || {
         session.objects.values().filter(|object| {
             object.kind == Kind::File
-                && (!object.deleted || object.is_unnamed())
+                && (!object.deleted || object.can_get_name())
                 && object.path.starts_with('/')
                 && object.id.dev >> 20 != GUEST_MAJOR
         })

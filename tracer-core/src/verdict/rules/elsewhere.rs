@@ -85,6 +85,9 @@ fn place(case: &Case<'_>, object: &ObjectId) -> String {
     });
     match case.session.objects.get(object) {
         Some(known) if !known.renamed.is_empty() => format!("{name} (now {})", known.renamed),
+        Some(known) if known.deleted && known.is_removed() => {
+            format!("{name} (a file without a name{})", unread(case, object))
+        }
         Some(known) if known.now == Some(FileNow::Replaced) => {
             match file_lost::remover(case, object) {
                 Some(by) => {
@@ -106,9 +109,6 @@ fn place(case: &Case<'_>, object: &ObjectId) -> String {
             }
             None => format!("{name} (no longer at that path{})", unread(case, object)),
         },
-        Some(known) if known.is_removed() => {
-            format!("{name} (a file without a name{})", unread(case, object))
-        }
         _ if case.is_one_ended(object) => format!("{name}, whose other end tracer did not see"),
         _ => name,
     }

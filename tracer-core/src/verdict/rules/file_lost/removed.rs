@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use tracer_common::{
-    ledger::{LedgerKey, LedgerRow, READ},
+    ledger::{LedgerKey, LedgerRow, READ, WRITE},
     object::ObjectId,
 };
 
@@ -27,7 +27,11 @@ pub(super) fn loss(case: &Case<'_>, object: &Object, left: u64) -> Option<Loss> 
     if is_removed(case, &object.id) {
         let is_readable = case.session.holders(&object.id).any(Holding::reads);
         let is_proven = !object.deleted || !may_be_used_unseen(case, object);
-        let is_missed = || was_tried(case, object) || has_failed_owner(case, object);
+        let is_missed = || {
+            was_tried(case, object)
+                || has_failed_owner(case, object)
+                || !may_be_passed_on(case, object, left)
+        };
         return match is_proven {
             _ if is_readable => None,
             true => Some(Loss::Removed(left)),
@@ -71,13 +75,31 @@ fn is_unread(case: &Case<'_>, object: &Object) -> bool {
     case.flows.get(&object.id).read == 0
 }
 
-/// Whether the process failed that gave a file to a writer as its output: it had to show what it says.
+/// Whether a process failed that gave a file to a writer as its output: it had to show what it says.
 fn has_failed_owner(case: &Case<'_>, object: &Object) -> bool {
-    case.writes_to(&object.id).any(|(key, _)| {
-        let Some(writer) = case.session.processes.get(&key.process) else { return false };
+    owners(case, object).any(Process::has_failed)
+}
+
+/// The processes that gave a file to its writers.
+fn owners<'a>(case: &'a Case<'_>, object: &'a Object) -> impl Iterator<Item = &'a Process> {
+    case.writes_to(&object.id).filter_map(|(key, _)| {
+        let writer = case.session.processes.get(&key.process)?;
         let mut above = case.session.line_of(writer).skip(1).take(GENERATIONS);
-        let owner = above.find(|known| !known.has_as_output(&object.id));
-        owner.is_some_and(Process::has_failed)
+        above.find(|known| !known.has_as_output(&object.id))
+    })
+}
+
+/// Whether an owner of a file, or what it started, wrote so many bytes after the file was written: they may be from there.
+fn may_be_passed_on(case: &Case<'_>, object: &Object, left: u64) -> bool {
+    let written_ns = case.writes_to(&object.id).map(|(_, row)| row.last_ns).max().unwrap_or(0);
+    let since = |process: &Process| {
+        let rows = case.session.rows_of(process.id, WRITE);
+        let later = rows.filter(|(key, row)| key.object != object.id && row.last_ns >= written_ns);
+        later.map(|(_, row)| row.bytes).sum::<u64>() + process.other_bytes.unwrap_or(0)
+    };
+    owners(case, object).any(|owner| {
+        let processes = case.session.processes.values();
+        processes.filter(|known| case.is_above(owner.id, known)).map(since).sum::<u64>() >= left
     })
 }
 
@@ -195,8 +217,11 @@ pub(super) fn describe_unproven(case: &Case<'_>, object: &ObjectId, bytes: u64) 
         Some(reader) => format!("{reader} read {read} of it"),
         None => "no process read it".to_owned(),
     };
+    let known = case.session.objects.get(object);
+    let or =
+        if known.is_some_and(Object::can_get_name) { " or gave it a name elsewhere" } else { "" };
     format!(
-        ", a file without a name, and {read}: {bytes} are gone, if no process mapped it into its memory"
+        ", a file without a name, and {read}: {bytes} are gone, if no process mapped it into its memory{or}"
     )
 }
 
