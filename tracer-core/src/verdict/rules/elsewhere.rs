@@ -84,6 +84,9 @@ fn place(case: &Case<'_>, object: &ObjectId) -> String {
         format!("{name}, which {anew}has {} now", units::exact(now))
     });
     match case.session.objects.get(object) {
+        Some(known) if !known.renamed.is_empty() && known.deleted => {
+            format!("{} (made without a name)", known.renamed)
+        }
         Some(known) if !known.renamed.is_empty() => format!("{name} (now {})", known.renamed),
         Some(known) if known.deleted && known.is_removed() => {
             format!("{name} (a file without a name{})", unread(case, object))

@@ -100,7 +100,7 @@ fn a_file_that_was_made_without_a_name_can_get_one() {
         (Rule::FileLost, "it had one before", named("/tmp/x", "/tmp/y"), Some(Warning)),
     ]);
     let message = kept().finding(Rule::Elsewhere).unwrap().message;
-    assert!(message.contains("(now /tmp/report)"), "{message}");
+    assert!(message.contains("90 B to /tmp/report (made without a name), redirected"), "{message}");
 }
 
 #[test]
