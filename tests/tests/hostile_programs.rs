@@ -102,5 +102,6 @@ fn is_true(report: &Report, output: &Path, size: u64) -> Result<()> {
 
 /// Whether a loss concerns only the objects that have it in `doubts`.
 fn is_of_object((reason, _): &(String, serde_json::Value)) -> bool {
-    ["maybe_answered", "memory_changed", "fd_raced", "uncounted"].contains(&reason.as_str())
+    ["maybe_answered", "memory_changed", "fd_raced", "uncounted", "maybe_moved"]
+        .contains(&reason.as_str())
 }

@@ -251,11 +251,23 @@ pub mod fact {
     /// A call replaced an fd while another thread may have been writing or reading through it. `fd`: -1 if there may be several
     /// such fds from 3 on.
     pub const FD_RACED: u32 = 9;
-    /// A watched file was cut: `ftruncate`, or an `open` after which it is empty. `fd` leads to it;
-    /// `detail` is 1 if it is empty after that.
+    /// A watched file was cut, or what is in it was changed: `ftruncate`, `open` with `O_TRUNC`, `fallocate`. `fd` leads to
+    /// it; `detail` is one of [`cut`](mod@super::cut).
     pub const FILE_CUT: u32 = 10;
     /// The program asked what kind of file its fd 1 leads to (`fstat`), as a C library does at the first print.
     pub const STDOUT_STAT: u32 = 11;
+}
+
+/// What a [`fact::FILE_CUT`] took from the file, [`Fact::detail`].
+pub mod cut {
+    /// What was behind some length. The size of the file tells how much.
+    pub const SHORTENED: u32 = 0;
+    /// All.
+    pub const EMPTIED: u32 = 1;
+    /// Something inside of it (`fallocate(2)`): its size does not tell how much.
+    pub const INSIDE: u32 = 2;
+    /// The process cuts files so often that its cuts are not told one by one any more: of this file, any number may follow.
+    pub const OFTEN: u32 = 3;
 }
 
 /// A process has an object open, has created it, or has closed it.

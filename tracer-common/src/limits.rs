@@ -34,9 +34,11 @@ pub const ARGV: usize = 4096;
 pub const PATH: usize = 1024;
 /// Maximum length of the text of a fact (socket address, executable path), in bytes.
 pub const FACT: usize = 256;
-/// Maximum number of facts sent for one image of a process, of all kinds together. Facts explain a verdict;
-/// counts do not depend on them.
+/// Maximum number of facts sent for one image of a process, of all kinds but cuts of files together. Facts explain a
+/// verdict; counts do not depend on them.
 pub const FACTS_PER_PROCESS: u32 = 32;
+/// Maximum number of cuts of files that are told one by one of one image of a process, beside its facts.
+pub const CUTS_PER_PROCESS: u32 = 32;
 /// `TASK_COMM_LEN`, `include/linux/sched.h`.
 pub const COMM: usize = 16;
 /// `UIO_MAXIOV`, `include/uapi/linux/uio.h`: maximum number of segments (or messages) in one call.

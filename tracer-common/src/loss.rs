@@ -68,6 +68,9 @@ pub enum Reason {
     /// The kernel counted more written bytes for a process than tracer, or a file grew by more than was written to it
     /// (counted in user space).
     Uncounted,
+    /// A call failed, or said that it moved fewer messages than it was given: after it may have moved bytes, it could not
+    /// store a number in the caller's memory.
+    MaybeMoved,
 }
 
 impl Reason {
@@ -95,6 +98,7 @@ impl Reason {
         Self::MemoryChanged,
         Self::FdRaced,
         Self::Uncounted,
+        Self::MaybeMoved,
     ];
 
     /// Whether it concerns only the object of a row, which has it in [`LedgerRow::doubts`](crate::ledger::LedgerRow).
@@ -109,6 +113,7 @@ impl Reason {
                 | Self::MemoryChanged
                 | Self::FdRaced
                 | Self::Uncounted
+                | Self::MaybeMoved
         )
     }
 
@@ -144,12 +149,13 @@ impl Reason {
             Self::MemoryChanged => "memory_changed",
             Self::FdRaced => "fd_raced",
             Self::Uncounted => "uncounted",
+            Self::MaybeMoved => "maybe_moved",
         }
     }
 }
 
 /// Number of reasons.
-pub const COUNT: u32 = 22;
+pub const COUNT: u32 = 23;
 
 #[cfg(test)]
 mod tests {

@@ -229,6 +229,8 @@ pub mod watch {
     /// The clock is read at each transfer, because transfers are ordered against looks into the object: pipes, sockets
     /// and terminals.
     pub const ORDERED: u32 = 8;
+    /// It was told that a process cuts the file so often that its cuts are not told one by one.
+    pub const CUT_OFTEN: u32 = 16;
     /// Shift of the hop: the number of readers between the target and the writers of the object.
     pub const HOP_SHIFT: u32 = 8;
 

@@ -37,6 +37,7 @@ macro_rules! kernel_offsets {
             TASK_EXIT_CODE "task_struct" "exit_code" true;
             TASK_FLAGS "task_struct" "flags" true;
             TASK_MM "task_struct" "mm" true;
+            TASK_ON_CPU "task_struct" "on_cpu" false;
             TASK_STATUS "task_struct" "thread_info.status" cfg!(target_arch = "x86_64");
             TASK_THREAD_FLAGS "task_struct" "thread_info.flags" true;
             TASK_CGROUPS "task_struct" "cgroups" true;

@@ -26,7 +26,7 @@ pub struct ProcessEntry {
     pub start_ns: u64,
     /// [`ROLE_TARGET`] or [`ROLE_PARTICIPANT`].
     pub role: u32,
-    /// Number of facts sent for the current image, of all kinds.
+    /// Number of facts sent for the current image, of all kinds but cuts of files, and number of cuts sent ([`CUTS_SHIFT`]).
     pub facts: u32,
     /// Bytes written to objects that are not watched, through fds that are not of interest.
     pub other_bytes: u64,
@@ -51,6 +51,9 @@ pub struct ProcessEntry {
     pub other_errno: u32,
 }
 
+/// Place of the number of cuts of files in [`ProcessEntry::facts`].
+pub const CUTS_SHIFT: u32 = 16;
+
 /// Bits of [`ProcessEntry::marks`].
 pub mod mark {
     /// Bit n from here on: `ioctl(TCGETS)` failed on fd n, which is 0, 1 or 2, and this was reported.
@@ -65,6 +68,8 @@ pub mod mark {
     pub const SHARES_MEMORY: u32 = 1 << 21;
     /// It was reported that the program asked for the status of fd 1.
     pub const STDOUT_STAT: u32 = 1 << 22;
+    /// It created another process with the same table of fds (`CLONE_FILES`), or was created so.
+    pub const SHARES_FILES: u32 = 1 << 23;
 }
 
 /// The bit of [`ProcessEntry::read_ends`] that all fds from this number on share.

@@ -7,6 +7,7 @@ mod acts;
 mod apply;
 mod claims;
 mod ends;
+mod facts;
 mod flow;
 mod forget;
 mod holders;
@@ -49,6 +50,7 @@ pub(crate) use self::{
 pub use self::{
     claims::ClaimedProcesses,
     ends::{Close, QueueSeen},
+    facts::{CutKind, Fact, FactKind},
     flow::{Endpoint, Flow, Flows},
     forget::Account,
     holders::{Holders, Holding},
@@ -57,7 +59,7 @@ pub use self::{
     loss::LossReason,
     object::{Kind, Object},
     part::Parts,
-    process::{Fact, FactKind, PastImage, Process, inside, named},
+    process::{PastImage, Process, inside, named},
     processes::Processes,
     sandboxes::{GUEST_HANDED_IN, GUEST_MAJOR},
     sightings::{Keep, Sightings},

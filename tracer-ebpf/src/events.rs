@@ -1,6 +1,5 @@
-//! What programs tell user space: records of the ring buffer, facts about calls, and losses.
+//! What programs tell user space: records of the ring buffer, and losses.
 
 pub(crate) mod emit;
-pub(crate) mod facts;
 pub(crate) mod loss;
 pub(crate) mod once;

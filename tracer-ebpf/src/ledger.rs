@@ -1,9 +1,9 @@
 //! Books transfers in ledger rows.
 
+mod adds;
+pub(crate) mod elsewhere;
 pub(crate) mod opening;
-pub(crate) mod races;
 mod rows;
-pub(crate) mod witness;
 
 use tracer_common::{
     event::{self, kind},
@@ -13,6 +13,7 @@ use tracer_common::{
     op,
 };
 
+pub(crate) use self::adds::{Adds, has_ring, note_ring};
 use self::rows::create;
 pub(crate) use self::rows::{Found, by_inode, find, forget_inodes, is_written};
 use crate::{
@@ -51,16 +52,6 @@ pub(crate) struct Transfer {
     pub(crate) result: i64,
     /// Requested bytes, or [`UNKNOWN`].
     pub(crate) requested: u64,
-}
-
-/// How counters are changed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Adds {
-    /// With atomic adds: other CPUs may change them at the same time.
-    Atomic,
-    /// With plain adds: the process has a single thread and no followed process has used io_uring, so no other
-    /// CPU changes them.
-    Plain,
 }
 
 /// Whether a call was interrupted, and may be restarted by the kernel.
@@ -199,7 +190,7 @@ pub(crate) fn apply(found: Found, transfer: &Transfer, adds: Adds) {
     }
     if transfer.result >= 0 {
         succeed(row, transfer, adds);
-    } else {
+    } else if transfer.doubt != Reason::MaybeMoved as u32 {
         fail(row, transfer);
     }
 }

@@ -109,7 +109,7 @@ pub(crate) static URING_GROUPS: HashMap<UringKey, UringGroup> =
 pub(crate) static INTERRUPTED: HashMap<u32, LedgerKey> =
     HashMap::with_max_entries(limits::PROCESSES, BPF_F_NO_PREALLOC);
 
-/// What the kernel had counted for a supervised or traced thread at its latest call, by tid ([`crate::ledger::witness`]). The
+/// What the kernel had counted for a supervised or traced thread at its latest call, by tid ([`crate::syscalls::witness`]). The
 /// exit hook removes an entry when the thread ends. If it did not run, the next thread with this tid replaces the entry,
 /// or a full sweep removes it.
 #[map]

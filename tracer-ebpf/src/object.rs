@@ -44,6 +44,9 @@ pub(crate) use socket::peer_inode;
 /// Major number of `/dev/tty`, `/dev/console` and `/dev/ptmx` (`devices.txt`). Many terminals share their inodes.
 const SHARED_TTY_MAJOR: u32 = 5;
 
+/// `MQUEUE_MAGIC` (`ipc/mqueue.c`).
+const MQUEUE_MAGIC: u64 = 0x1980_0202;
+
 /// File type of an anonymous inode (`anon_inode_new_inode`, fs/anon_inodes.c). Since Linux 6.16 it is a regular file.
 const ANONYMOUS: u32 = 0;
 
@@ -200,8 +203,8 @@ fn typed_inode(file: Kptr) -> Option<Kptr> {
     file.cast(&TYPE_FILE).typed_follow(&FILE_INODE).non_null()
 }
 
-/// Fingerprint of the inode of an open file. `None` if the kernel has no cast, and for terminals and anonymous
-/// inodes, which share an inode.
+/// Fingerprint of the inode of an open file. `None` if the kernel has no cast, for terminals and anonymous inodes, which
+/// share an inode, and for message queues, of which not every read counts ([`is_message_queue`]).
 #[inline(always)]
 pub(crate) fn fingerprint_of(file: Kptr) -> Option<InodeFingerprint> {
     let fingerprint = fingerprint_unchecked(file)?;
@@ -209,7 +212,17 @@ pub(crate) fn fingerprint_of(file: Kptr) -> Option<InodeFingerprint> {
     let rdev = Kptr(fingerprint.address).member::<u32, _>(&INODE_RDEV)?;
     let magic = Kptr(fingerprint.file_system).member::<u64, _>(&SB_MAGIC)?;
     let is_shared = magic == ANON_INODE_FS_MAGIC || is_shared_tty(u32::from(mode), rdev);
-    (!is_shared).then_some(fingerprint)
+    (!is_shared && magic != MQUEUE_MAGIC).then_some(fingerprint)
+}
+
+/// Whether this is a POSIX message queue: a `read(2)` of its file tells of its state, and takes no message out.
+#[inline(always)]
+pub(crate) fn is_message_queue(file: Kptr) -> bool {
+    let magic = file
+        .follow(&FILE_INODE)
+        .and_then(|inode| inode.follow(&INODE_SB))
+        .and_then(|file_system| file_system.member::<u64, _>(&SB_MAGIC));
+    magic == Some(MQUEUE_MAGIC)
 }
 
 /// Fingerprint for comparison: as [`fingerprint_of`], but skips the check for shared terminals.

@@ -25,7 +25,6 @@ use crate::{
     },
     maps::{READ_ENDS, slot},
     object,
-    syscalls::Call,
     targets::membership,
 };
 
@@ -125,13 +124,12 @@ extern "C" fn end_entry(tgid_and_fd: u64, is_first: u64) -> u64 {
 
 /// Registers a read end of a pipe or socket pair that a target created, and reports it.
 #[inline(never)]
-pub(crate) fn created(call: &Call, fd: i32) {
+pub(crate) fn created(process: &ProcessId, role: u32, fd: i32) {
     let files = FilesTable::Probed(task::current_files());
     let Some(file) = file_of(files, fd) else { return };
     let Some(state) = object::file_state(file) else { return };
-    register(&call.process, fd, &state.object, file);
-    if let Some(record) = begin(slot::READ_END, kind::CREATED, &call.process, call.role, fd, state)
-    {
+    register(process, fd, &state.object, file);
+    if let Some(record) = begin(slot::READ_END, kind::CREATED, process, role, fd, state) {
         record.send(0);
     }
 }
@@ -139,23 +137,23 @@ pub(crate) fn created(call: &Call, fd: i32) {
 /// The caller made `copy` lead to what `fd` leads to: what `copy` led to before is closed, and a copy of a read end is one
 /// itself. `dup2(fd, fd)` changes nothing.
 #[inline(always)]
-pub(crate) fn copied(call: &Call, fd: i32, copy: i32) {
+pub(crate) fn copied(process: &ProcessId, role: u32, fd: i32, copy: i32) {
     if fd == copy {
         return;
     }
-    closed(call, copy);
+    closed(process, role, copy);
     // SAFETY: as in `forget`.
-    let end = unsafe { READ_ENDS.get(EndKey { tgid: call.process.tgid, fd }) };
-    if end.is_some_and(|end| end.is_closed == 0 && end.start_ns == call.process.start_ns) {
-        created(call, copy);
+    let end = unsafe { READ_ENDS.get(EndKey { tgid: process.tgid, fd }) };
+    if end.is_some_and(|end| end.is_closed == 0 && end.start_ns == process.start_ns) {
+        created(process, role, copy);
     }
 }
 
 /// Reports the read end of an fd that the caller closed or replaced.
 #[inline(always)]
-pub(crate) fn closed(call: &Call, fd: i32) {
-    let key = EndKey { tgid: call.process.tgid, fd };
-    close_one(key.packed(), call.process.start_ns, u64::from(call.role));
+pub(crate) fn closed(process: &ProcessId, role: u32, fd: i32) {
+    let key = EndKey { tgid: process.tgid, fd };
+    close_one(key.packed(), process.start_ns, u64::from(role));
 }
 
 /// Reports each read end that a call closed without naming it (`close_range`; `execve`, if it was `O_CLOEXEC`): those

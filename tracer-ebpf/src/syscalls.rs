@@ -4,11 +4,15 @@
 //! processes it in exported functions. The verifier checks an exported function once, not once for every
 //! path that leads to it. Therefore these functions take integers only.
 
+pub(crate) mod doubts;
+pub(crate) mod facts;
 pub(crate) mod fast_path;
 pub(crate) mod io;
 pub(crate) mod io_side;
+pub(crate) mod races;
 pub(crate) mod returned;
 pub(crate) mod table;
+pub(crate) mod witness;
 
 use core::ptr::NonNull;
 

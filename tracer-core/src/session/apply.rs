@@ -9,7 +9,9 @@ use tracer_common::{
     process::ROLE_TARGET,
 };
 
-use super::{Close, Fact, FactKind, Holding, Kind, Object, Process, Session, holders::can_read};
+use super::{
+    Close, CutKind, Fact, FactKind, Holding, Kind, Object, Process, Session, holders::can_read,
+};
 use crate::event::{Event, EventKind, Exit, Image, Sighting};
 
 impl Session {
@@ -46,7 +48,7 @@ impl Session {
                     errno: fact.errno,
                     about,
                     object: (!fact.state.object.is_none()).then_some(fact.state.object),
-                    is_emptied: kind == FactKind::FileCut && fact.detail == 1,
+                    cut: CutKind::of(if kind == FactKind::FileCut { fact.detail } else { 0 }),
                 });
             }
             EventKind::Holder { holder, comm, sighting } => {

@@ -1,12 +1,14 @@
 //! One process.
 
+use std::collections::BTreeMap;
+
 use tracer_common::{
     id::ProcessId,
     ledger::LedgerKey,
     object::{FdState, ObjectId},
 };
 
-use super::{Session, SummedUp};
+use super::{CutKind, Fact, FactKind, Session, SummedUp};
 use crate::text::{Arguments, Variables, shorten};
 
 /// A process: a target, or a participant (another process that used a watched object).
@@ -216,22 +218,27 @@ impl Process {
     }
 
     /// Adds a fact. A process can replace its image without end, so beyond [`MOST_FACTS`] the older half is left out,
-    /// and a fact says so. That its calls are a guest's stays known.
+    /// and a fact says so. That its calls are a guest's stays known, and which files it cut.
     pub(super) fn learn(&mut self, fact: Fact) {
         if self.facts.len() >= MOST_FACTS {
-            let is_guest = |known: &Fact| known.kind == FactKind::Emulated;
-            let guest = self.facts.iter().find(|known| is_guest(known)).cloned();
-            self.facts.drain(..MOST_FACTS / 2);
-            let cut = Fact {
+            let left_out: Vec<Fact> = self.facts.drain(..MOST_FACTS / 2).collect();
+            let guest = left_out.iter().find(|known| known.kind == FactKind::Emulated).cloned();
+            let cuts: BTreeMap<_, _> = left_out
+                .into_iter()
+                .filter(|known| known.kind == FactKind::FileCut)
+                .map(|known| (known.object, Fact { cut: CutKind::Often, ..known }))
+                .collect();
+            let says_so = Fact {
                 kind: FactKind::Cut,
                 fd: None,
                 errno: 0,
                 about: String::new(),
                 object: None,
-                is_emptied: false,
+                cut: CutKind::default(),
                 ..fact
             };
-            self.facts.splice(..0, guest.into_iter().chain([cut]));
+            let cuts = cuts.into_values().take(MOST_FACTS / 4);
+            self.facts.splice(..0, guest.into_iter().chain([says_so]).chain(cuts));
         }
         self.facts.push(fact);
     }
@@ -303,72 +310,6 @@ pub fn inside(sandbox: u32) -> String {
     }
 }
 
-/// A fact about a process.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Fact {
-    /// Nanoseconds since boot.
-    pub time_ns: u64,
-    /// What kind.
-    pub kind: FactKind,
-    /// The fd concerned, if there is one.
-    pub fd: Option<i32>,
-    /// Positive errno, 0 for success.
-    pub errno: u32,
-    /// What it was about: an address, a path, an object's name.
-    pub about: String,
-    /// The object concerned, if there is one.
-    pub object: Option<ObjectId>,
-    /// Of [`FactKind::FileCut`]: whether the file was empty after it.
-    pub is_emptied: bool,
-}
-
-/// Kinds of facts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FactKind {
-    /// The program asked whether the fd is a terminal.
-    TtyAsked,
-    /// A `connect` failed.
-    ConnectFailed,
-    /// An `execve` failed.
-    ExecFailed,
-    /// fd 0, 1 or 2 was replaced (`dup2`).
-    FdReplaced,
-    /// fd 0, 1 or 2 was closed.
-    FdClosed,
-    /// `O_NONBLOCK` was set.
-    Nonblock,
-    /// There was more to tell than tracer keeps: further facts of the image are missing, or of earlier images.
-    Cut,
-    /// Its tracer emulates its calls: they are those of a guest.
-    Emulated,
-    /// An fd was replaced while another thread may have been using it. Without an fd: several from 3 on.
-    FdRaced,
-    /// It cut a file: `ftruncate(2)`, or `O_TRUNC`.
-    FileCut,
-    /// It asked what kind of file its stdout is (`fstat(2)`), as a C library does at the first print.
-    StdoutStat,
-}
-
-impl FactKind {
-    /// Its name in the report.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::TtyAsked => "tty_asked",
-            Self::ConnectFailed => "connect_failed",
-            Self::ExecFailed => "exec_failed",
-            Self::FdReplaced => "fd_replaced",
-            Self::FdClosed => "fd_closed",
-            Self::Nonblock => "nonblock",
-            Self::Cut => "facts_cut",
-            Self::Emulated => "emulated",
-            Self::FdRaced => "fd_raced",
-            Self::FileCut => "file_cut",
-            Self::StdoutStat => "stdout_stat",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -381,7 +322,7 @@ mod tests {
             errno: 25,
             about: String::new(),
             object: None,
-            is_emptied: false,
+            cut: CutKind::default(),
         }
     }
 
@@ -398,5 +339,21 @@ mod tests {
         assert_eq!(kinds.iter().filter(|kind| **kind == FactKind::Cut).count(), 1);
         assert_eq!(process.facts.last().unwrap().time_ns, 99_999);
         assert!(process.facts.len() > MOST_FACTS / 2 - 2);
+    }
+
+    #[test]
+    fn which_files_a_process_cut_stays_known() {
+        let mut process = Process::default();
+        let file = |ino| Some(ObjectId { ino, ..ObjectId::NONE });
+        for (time_ns, ino) in [(1, 7), (2, 8), (3, 7)] {
+            let cut = CutKind::Emptied;
+            process.learn(Fact { object: file(ino), cut, ..fact(time_ns, FactKind::FileCut) });
+        }
+        for time_ns in 4..10_000 {
+            process.learn(fact(time_ns, FactKind::TtyAsked));
+        }
+        let cuts = process.facts.iter().filter(|fact| fact.kind == FactKind::FileCut);
+        let cuts: Vec<_> = cuts.map(|fact| (fact.object, fact.cut, fact.time_ns)).collect();
+        assert_eq!(cuts, [(file(7), CutKind::Often, 3), (file(8), CutKind::Often, 2)]);
     }
 }

@@ -16,7 +16,8 @@ use super::{Confidence, Subject, inner, relay::Started, rules, subject, writes::
 use crate::{
     event::{BlockedCall, BlockedThread, Claim},
     session::{
-        ClaimedProcesses, Close, Endpoint, FactKind, Flows, Kind, Process, SIGPIPE, Session,
+        ClaimedProcesses, Close, CutKind, Endpoint, FactKind, Flows, Kind, Process, SIGPIPE,
+        Session,
     },
 };
 
@@ -334,17 +335,18 @@ fn latest(session: &Session, kind: FactKind) -> BTreeMap<ObjectId, (u64, &Proces
 /// A file was cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Cut {
-    /// Nanoseconds since boot.
+    /// Nanoseconds since boot. If later cuts of the file are not told, the end of time.
     pub(super) time_ns: u64,
-    /// Whether the file was empty after it.
-    pub(super) is_emptied: bool,
+    /// What it took from the file.
+    pub(super) kind: CutKind,
 }
 
 fn cuts_of(session: &Session) -> BTreeMap<ObjectId, Vec<Cut>> {
     let mut cuts: BTreeMap<ObjectId, Vec<Cut>> = BTreeMap::new();
     let facts = session.processes.values().flat_map(|process| &process.facts);
     for fact in facts.filter(|fact| fact.kind == FactKind::FileCut) {
-        let cut = Cut { time_ns: fact.time_ns, is_emptied: fact.is_emptied };
+        let time_ns = if fact.cut == CutKind::Often { u64::MAX } else { fact.time_ns };
+        let cut = Cut { time_ns, kind: fact.cut };
         cuts.entry(fact.object.unwrap_or_default()).or_default().push(cut);
     }
     cuts.values_mut().for_each(|cuts| cuts.sort_unstable());

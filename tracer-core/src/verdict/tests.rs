@@ -2,6 +2,7 @@
 
 mod adopted;
 mod agreement;
+mod changes;
 mod commands;
 mod cuts;
 mod engine_log;

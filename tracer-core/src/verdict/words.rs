@@ -212,9 +212,12 @@ pub(super) fn doubt(reason: Reason) -> &'static str {
             "completions of its io_uring requests did not tell which request they were about"
         }
         Reason::TtyFlushed => "a process discarded what was in the terminal",
-        Reason::MemoryChanged => "another thread could change what a call said that it moved",
+        Reason::MemoryChanged => {
+            "what a call said that it moved may have been changed in the program's memory"
+        }
         Reason::FdRaced => "one thread replaced an fd while another may have been using it",
         Reason::Uncounted => "bytes passed tracer unseen",
+        Reason::MaybeMoved => "a call may have moved bytes before it failed",
         _ => "tracer missed something",
     }
 }

@@ -19,9 +19,10 @@ use crate::{
         kread::Kptr,
         task::{self, FilesTable},
     },
-    ledger::{self, witness},
+    ledger,
     maps::slot,
     object, read_ends,
+    syscalls::witness,
     targets::membership,
 };
 

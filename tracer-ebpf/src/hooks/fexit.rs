@@ -11,11 +11,11 @@ use aya_ebpf::{macros::fexit, maps::ProgramArray, programs::FExitContext};
 use tracer_common::loss::Reason;
 
 use crate::{
-    events::{facts, loss as losses, once},
+    events::{loss as losses, once},
     kernel::{kread::Kptr, regs},
     maps::{FEXIT_SLOW_PATH, FEXIT_SLOW_PATH_TOO},
     syscalls::{
-        SyscallContext, io,
+        SyscallContext, facts, io,
         returned::{self, Hook},
         table,
     },

@@ -14,7 +14,9 @@ use tracer_common::{
 use crate::{
     events::emit,
     kernel::{
-        constants::{DEBUG_LOG, FOLLOW_CHILDREN, TASK_MM, TASK_REAL_PARENT, TASK_TGID},
+        constants::{
+            Constant, DEBUG_LOG, FOLLOW_CHILDREN, TASK_FILES, TASK_MM, TASK_REAL_PARENT, TASK_TGID,
+        },
         kread::Kptr,
         task,
     },
@@ -74,13 +76,18 @@ fn become_target(parent: Kptr, child: Kptr) -> Option<u32> {
     if parent_tgid == child_tgid {
         return None;
     }
-    mark_shared_memory(parent, parent_tgid, child);
+    mark_shared(parent, parent_tgid, child);
     if !is_descendant(parent, parent_tgid) && !cgroup::contains(child) {
         return None;
     }
     let process = task::process_of(child)?;
     if !membership::follow(process, ROLE_TARGET, child) {
         return None;
+    }
+    if is_same(&TASK_FILES, parent, child)
+        && let Some(entry) = membership::entry(child_tgid)
+    {
+        membership::mark(entry, mark::SHARES_FILES);
     }
     let record = emit::start::<event::Fork>(slot::FORK, kind::FORK)?;
     record.payload = event::Fork {
@@ -94,16 +101,27 @@ fn become_target(parent: Kptr, child: Kptr) -> Option<u32> {
     Some(if is_target(parent_tgid) { TARGETS_CHILD } else { STRANGERS_CHILD })
 }
 
-/// Marks a followed process whose new child has the same memory. The child is marked when it is followed.
+/// Marks a followed process whose new child has the same memory or the same fds. The child is marked when it is followed.
 #[inline(always)]
-fn mark_shared_memory(parent: Kptr, parent_tgid: u32, child: Kptr) {
-    if membership::may_be_followed(parent_tgid)
-        && let Some(memory) = child.follow(&TASK_MM)
-        && memory.0 == parent.follow(&TASK_MM).unwrap_or(Kptr(0)).0
+fn mark_shared(parent: Kptr, parent_tgid: u32, child: Kptr) {
+    if !membership::may_be_followed(parent_tgid) {
+        return;
+    }
+    let memory = if is_same(&TASK_MM, parent, child) { mark::SHARES_MEMORY } else { 0 };
+    let files = if is_same(&TASK_FILES, parent, child) { mark::SHARES_FILES } else { 0 };
+    if memory | files != 0
         && let Some(entry) = membership::entry(parent_tgid)
     {
-        membership::mark(entry, mark::SHARES_MEMORY);
+        membership::mark(entry, memory | files);
     }
+}
+
+/// Whether two tasks have the same of something.
+#[inline(always)]
+fn is_same<const N: u32>(member: &Constant<N>, one: Kptr, other: Kptr) -> bool {
+    other
+        .follow(member)
+        .is_some_and(|of_other| one.follow(member).is_some_and(|of_one| of_one.0 == of_other.0))
 }
 
 /// Whether a child of `parent` becomes a target because its parent is one.

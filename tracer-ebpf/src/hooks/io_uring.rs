@@ -21,6 +21,7 @@ use tracer_common::{ledger::WRITE, trace_event};
 use crate::{
     capture::{self, stored},
     kernel::{constants::URING_CQE_ARG, kread::Kptr},
+    ledger,
     maps::{URING, URING_MEMORY},
 };
 
@@ -28,18 +29,6 @@ use crate::{
 const CQE_USER_DATA: u64 = 0;
 const CQE_RES: u64 = 8;
 const CQE_FLAGS: u64 = 12;
-
-/// 1 once a followed process has submitted a request. From then on, the task that completes a request and the
-/// submitter may change the same row at the same time.
-#[unsafe(no_mangle)]
-static mut URING_USED: u32 = 0;
-
-/// Whether a followed process has used io_uring.
-#[inline(always)]
-pub(crate) fn is_used() -> bool {
-    // SAFETY: an aligned load; once it is 1 it stays 1.
-    unsafe { core::ptr::read_volatile(&raw const URING_USED) != 0 }
-}
 
 /// A request was submitted, Linux 6.4 and later.
 #[btf_tracepoint(function = "io_uring_submit_req")]
@@ -118,7 +107,7 @@ pub(crate) fn uring_overflow_event(ctx: TracePointContext) -> u32 {
 
 #[inline(always)]
 fn submitted(request: Kptr) -> Option<()> {
-    if is_used() {
+    if ledger::has_ring() {
         // The previous request at this address has ended, even if it posted no completion.
         forget(request.0);
     }
@@ -127,8 +116,7 @@ fn submitted(request: Kptr) -> Option<()> {
     if request::store(request.0, u64::from(opcode), u64::from(direction)) == 0 {
         return None;
     }
-    // SAFETY: an aligned store; every CPU stores the same value.
-    unsafe { core::ptr::write_volatile(&raw mut URING_USED, 1) };
+    ledger::note_ring();
     groups::join(request.0);
     if capture::is_on() && direction == WRITE {
         stored::store_buffers(request, opcode);

@@ -11,13 +11,12 @@ use aya_ebpf::{
 use tracer_common::trace_event;
 
 use crate::{
-    events::{facts, once},
+    events::once,
     kernel::{kread::Kptr, regs},
-    ledger::witness,
     syscalls::{
-        io,
+        facts, io,
         returned::{self, Hook},
-        table,
+        table, witness,
     },
 };
 

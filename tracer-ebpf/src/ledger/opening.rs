@@ -13,10 +13,9 @@ use tracer_common::{
 use crate::{
     events::emit,
     kernel::{constants::FOLLOW_READERS, kread::Kptr, task},
-    ledger::{self, NO_TRANSFER, Transfer, UNKNOWN},
+    ledger::{self, NO_TRANSFER, Transfer, UNKNOWN, elsewhere},
     maps::slot,
     read_ends,
-    syscalls::io,
     targets::{
         membership,
         watches::{self, Sighting},
@@ -90,7 +89,7 @@ extern "C" fn open_pending(pending: u64) -> u64 {
     let Pending { opening, transfer } = &record.payload;
     if !begin(opening, transfer) {
         if let Some(entry) = membership::entry(opening.key.process.tgid) {
-            io::count_other(entry, opening.key.direction, transfer.result);
+            elsewhere::count(entry, opening.key.direction, transfer.result);
         }
         return 0;
     }

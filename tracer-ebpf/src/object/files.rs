@@ -30,8 +30,7 @@ use crate::{
         },
         kread::Kptr,
     },
-    maps::FILES,
-    targets::watches,
+    maps::{FILES, OBJECTS},
 };
 
 /// The discriminator of a file that tracer has not watched yet.
@@ -275,7 +274,7 @@ pub(crate) extern "C" fn forget_file(ino: u64, dev: u64, inode: u64) -> u64 {
     let key = FileKey { ino, dev: dev as u32, zero: 0, inode };
     let Some(known) = get(&key) else { return 1 };
     let id = ObjectId { ino, dev: key.dev, discriminator: known.number };
-    if watches::is_watched(&id) || inode == 0 && !is_removed(&key, &known, Kptr(known.inode)) {
+    if OBJECTS.get_ptr(id).is_some() || inode == 0 && !is_removed(&key, &known, Kptr(known.inode)) {
         return 0;
     }
     u64::from(FILES.remove(key).is_ok())

@@ -1,6 +1,6 @@
 //! The fast path, which nearly every call of the machine takes. It handles calls that need no processing, and
 //! plain transfers that succeeded and whose row exists. All other calls take the slow path in [`super::io`] and
-//! [`crate::events::facts`].
+//! [`super::facts`].
 
 use tracer_common::{
     ledger::{FdKey, READ, WRITE},
@@ -10,12 +10,12 @@ use tracer_common::{
 use super::{
     returned::Hook,
     table::{self, IO_BASE, IO_LAST},
+    witness,
 };
 use crate::{
     capture,
-    hooks::io_uring as uring,
     kernel::{fdlookup, kread::Kptr, regs, task::CurrentTask},
-    ledger::{self, Adds, Transfer, UNKNOWN, witness},
+    ledger::{self, Adds, Transfer, UNKNOWN},
     object,
     targets::{membership, watches},
 };
@@ -39,7 +39,10 @@ const FOR_UNFOLLOWED: u64 = ((1 << (IO_LAST + 1)) - 1) & !((1 << IO_BASE) - 1)
     | 1 << table::MQ_RECEIVE
     | 1 << table::FCNTL
     | 1 << table::IOCTL
-    | 1 << table::FTRUNCATE;
+    | 1 << table::FTRUNCATE
+    | 1 << table::FALLOCATE;
+/// Calls that open a file by its path, and can empty it.
+const OPENS: u64 = 1 << table::OPEN | 1 << table::OPENAT | 1 << table::OPENAT2 | 1 << table::CREAT;
 
 /// Handles a call of the native entry. Returns `false` if it needs the slow path.
 #[inline(always)]
@@ -56,10 +59,16 @@ pub(crate) fn is_done<H: Hook>(regs: Kptr, task: CurrentTask, class: u32, result
             && (H::ALL_RAN || !is_suspect(regs, task, result))
             && is_booked(regs, task, tgid, class, result);
     }
-    if !is(PLAIN) {
+    let fd = if is(PLAIN) {
+        regs::native::<0>(regs) as u32 as i32
+    } else if is(OPENS) {
+        if class == table::OPENAT && regs::native::<2>(regs) & table::O_TRUNC == 0 {
+            return true;
+        }
+        result as i32
+    } else {
         return !is(FOR_UNFOLLOWED);
-    }
-    let fd = regs::native::<0>(regs) as u32 as i32;
+    };
     !watches::may_lead_to_watched(task.files(), fd)
 }
 
@@ -85,7 +94,7 @@ fn is_booked(regs: Kptr, task: CurrentTask, tgid: u32, class: u32, result: i64) 
         return false;
     };
     let requested = if reads { UNKNOWN } else { regs::native::<2>(regs) };
-    let adds = if task.is_alone() && !uring::is_used() { Adds::Plain } else { Adds::Atomic };
+    let adds = if task.is_alone() && !ledger::has_ring() { Adds::Plain } else { Adds::Atomic };
     ledger::apply(found, &Transfer { op: class - IO_BASE, doubt: 0, result, requested }, adds);
     true
 }

@@ -19,15 +19,9 @@ use super::{
 use crate::{
     capture,
     events::loss as losses,
-    kernel::{
-        atomic::{add, add32},
-        constants::{ALL_FDS, FD_MASK},
-        fdlookup,
-        kread::Kptr,
-        task,
-    },
+    kernel::{fdlookup, kread::Kptr, task},
     ledger::{
-        self, Transfer,
+        self, Transfer, elsewhere,
         opening::{self, NO_WATCH, Opening},
     },
     maps::slot,
@@ -47,7 +41,8 @@ pub(crate) fn transfer() {
     book_and_open();
     capture::memory::capture_pending_call();
     let Some(returned) = SyscallContext::current() else { return };
-    if returned.side.source >= 0 && returned.result > 0 {
+    let may_have_moved = returned.side.transfer.doubt == Reason::MaybeMoved as u32;
+    if returned.side.source >= 0 && (returned.result > 0 || may_have_moved) {
         io_side::turn_to_source(&mut returned.side);
         book_and_open();
     }
@@ -142,8 +137,10 @@ extern "C" fn leads_to_watched() -> u64 {
 extern "C" fn book_side() -> u64 {
     let Some(call) = Call::current() else { return 0 };
     let Some(returned) = SyscallContext::current() else { return 0 };
-    match fdlookup::file_of(call.files, returned.side.fd) {
-        Some(file) => u64::from(book(&call, &returned.side, file)),
+    let side = &returned.side;
+    match fdlookup::file_of(call.files, side.fd) {
+        Some(file) if io_side::is_plain_read(side) && object::is_message_queue(file) => 0,
+        Some(file) => u64::from(book(&call, side, file)),
         None => NO_FILE,
     }
 }
@@ -161,7 +158,7 @@ fn book(call: &Call, side: &IoSide, file: Kptr) -> bool {
         return watches::is_shared_watch(&id) && book_new_participant(side, &id, file);
     }
     let mut hop = NO_WATCH;
-    if membership::is_target(call.role) && is_of_interest(side.fd) {
+    if membership::is_target(call.role) && watches::is_of_interest(side.fd) {
         hop = 0;
     } else if !counts_by_object(call.role, &id) {
         hop = output_hop(call, side);
@@ -199,7 +196,7 @@ fn book_or_set_pending(row: &Opening, transfer: &Transfer) -> bool {
 #[inline(always)]
 fn output_hop(call: &Call, side: &IoSide) -> u32 {
     let result = side.transfer.result;
-    let is_refused = is_refusal(-result);
+    let is_refused = elsewhere::is_refusal(-result);
     if side.direction != WRITE || result <= 0 && !is_refused {
         return NO_WATCH;
     }
@@ -249,7 +246,7 @@ extern "C" fn book_without_file() -> u64 {
 
 #[inline(always)]
 fn book_without_object(call: &Call, side: &IoSide) -> bool {
-    let of_interest = membership::is_target(call.role) && is_of_interest(side.fd);
+    let of_interest = membership::is_target(call.role) && watches::is_of_interest(side.fd);
     let returned_late = side.direction == READ && side.transfer.result >= 0;
     let mut id = ObjectId::NONE;
     if returned_late && read_ends::closed_object(&call.process, side.fd, &mut id) {
@@ -273,46 +270,13 @@ fn book_without_object(call: &Call, side: &IoSide) -> bool {
     book_or_set_pending(&row, &side.transfer)
 }
 
-/// Whether the user selected this fd number.
-#[inline(always)]
-pub(crate) fn is_of_interest(fd: i32) -> bool {
-    ALL_FDS.load() == 1 || (0..64).contains(&fd) && FD_MASK.load() >> (fd as u32 & 63) & 1 == 1
-}
-
 /// Counts bytes written to an object that is not watched. Only the sum is kept, for the hint that the process
 /// wrote elsewhere.
 #[inline(always)]
 fn count_elsewhere(call: &Call, side: &IoSide) {
     if let Some(entry) = call.entry.map(NonNull::as_ptr) {
-        count_other(entry, side.direction, side.transfer.result);
+        elsewhere::count(entry, side.direction, side.transfer.result);
     }
-}
-
-/// Adds a write to the sums of a process that have no row.
-#[inline(always)]
-pub(crate) fn count_other(entry: *mut ProcessEntry, direction: u32, result: i64) {
-    if direction != WRITE {
-        return;
-    }
-    if result > 0 {
-        // SAFETY: the entry points to a live map value.
-        unsafe {
-            add(&raw mut (*entry).other_bytes, result as u64);
-            add(&raw mut (*entry).other_calls, 1);
-        }
-    } else if is_refusal(-result) {
-        // SAFETY: as above; of two errors at the same time, either is the latest.
-        unsafe {
-            add32(&raw mut (*entry).other_failed, 1);
-            (*entry).other_errno = (-result) as u32;
-        }
-    }
-}
-
-/// Whether only a file system refuses a write with this errno: `EFBIG`, `ENOSPC`, `EDQUOT`.
-#[inline(always)]
-fn is_refusal(errno: i64) -> bool {
-    matches!(errno, 27 | 28 | 122)
 }
 
 /// The table entry, identity and role of a process. If it is not followed: no entry, only the tgid, and role 0.

@@ -1,24 +1,19 @@
 //! Decodes the calls that move bytes: fd, direction and length.
 
-use core::ptr::NonNull;
-
 use tracer_common::{
     ledger::{READ, WRITE},
     loss::Reason,
     op,
 };
 
-use super::{Call, SyscallContext, table};
+use super::{Call, SyscallContext, doubts, table};
 use crate::{
     events::loss as losses,
     kernel::{
-        constants::{
-            FILE_INODE, FILE_MODE, FILE_PRIVATE, INODE_SIZE, SOCK_FAMILY, SOCK_SEND_BUFFER,
-            SOCKET_SK,
-        },
+        constants::{FILE_INODE, FILE_MODE, FILE_PRIVATE, INODE_SIZE, SOCK_FAMILY, SOCKET_SK},
         fdlookup,
         kread::Kptr,
-        task, usermem,
+        usermem,
     },
     ledger::{Transfer, UNKNOWN},
     targets::watches,
@@ -62,33 +57,10 @@ pub(super) extern "C" fn decode_call() -> u64 {
     if !decode(&call, &mut side) {
         return 0;
     }
-    if call.class == table::SOCKETCALL || matches!(side.transfer.op, op::SENDMMSG | op::RECVMMSG) {
-        distrust_memory(&call, &mut side);
-    }
+    doubts::judge(&call, &mut side);
     let Some(returned) = SyscallContext::current() else { return 0 };
     returned.side = side;
     1
-}
-
-/// The fd or the number of bytes of this call was read from the caller's memory after the call. If another thread or
-/// process can change it, the call is in doubt. Each message that was sent has at most the size of the send buffer.
-#[inline(always)]
-fn distrust_memory(call: &Call, side: &mut IoSide) {
-    if side.transfer.result <= 0
-        || side.transfer.doubt != 0
-        || !task::shares_memory(call.entry.map(NonNull::as_ptr))
-    {
-        return;
-    }
-    side.transfer.doubt = Reason::MemoryChanged as u32;
-    if side.transfer.op == op::SENDMMSG {
-        let sk = fdlookup::file_of(call.files, side.fd).and_then(sk_of);
-        let buffer = sk.and_then(|sk| sk.member::<u32, _>(&SOCK_SEND_BUFFER)).unwrap_or(0);
-        let most = (call.result as u64).wrapping_mul(u64::from(buffer));
-        if side.transfer.result as u64 > most {
-            side.transfer.result = most as i64;
-        }
-    }
 }
 
 /// `FICLONE` and `FICLONERANGE` (`include/uapi/linux/fs.h`).
@@ -143,6 +115,12 @@ pub(super) fn turn_to_source(side: &mut IoSide) {
     side.direction = READ;
     side.transfer.requested = UNKNOWN;
     side.source = -1;
+}
+
+/// Whether a side is of `read(2)` or its kin.
+#[inline(always)]
+pub(super) fn is_plain_read(side: &IoSide) -> bool {
+    (op::READ..=op::PREADV2).contains(&side.transfer.op)
 }
 
 /// Decodes fd, direction and requested length of a call. Returns `false` if it moved no bytes that count.
@@ -251,7 +229,7 @@ fn is_unix(file: Kptr) -> bool {
 
 /// The `struct sock` of a file that is a socket.
 #[inline(always)]
-fn sk_of(file: Kptr) -> Option<Kptr> {
+pub(super) fn sk_of(file: Kptr) -> Option<Kptr> {
     file.follow(&FILE_PRIVATE)?.follow(&SOCKET_SK)
 }
 

@@ -13,12 +13,15 @@ use tracer_common::{
 
 use super::membership::{EXIST, EXISTS, NOEXIST, decrement, increment, is_nonzero};
 use crate::{
-    capture,
     events::{emit, loss as losses},
-    kernel::{fdlookup, kread::Kptr, task::FilesTable},
+    kernel::{
+        constants::{ALL_FDS, CAPTURE, FD_MASK},
+        fdlookup,
+        kread::Kptr,
+        task::FilesTable,
+    },
     maps::{INODE_FILTER, OBJECTS},
     object,
-    syscalls::io,
 };
 
 /// Negative filter: `false` means that the fd certainly does not point to an object on which all processes count.
@@ -56,13 +59,31 @@ pub(crate) fn is_watched(id: &ObjectId) -> bool {
 /// Marks an object to which the target writes output, so that writes to it are captured.
 #[inline(always)]
 pub(crate) fn mark_output(id: &ObjectId) {
-    if !capture::is_on() {
+    if CAPTURE.load() == 0 {
         return;
     }
     if let Some(known) = OBJECTS.get_ptr_mut(id) {
         // SAFETY: the map returned a valid, aligned pointer; all concurrent writers set the same flag.
         unsafe { (*known).value |= watch::OUTPUT };
     }
+}
+
+/// Notes that a file is cut too often to tell each cut; whether that was not known yet.
+#[inline(always)]
+pub(crate) fn mark_cut_often(id: &ObjectId) -> bool {
+    let Some(known) = OBJECTS.get_ptr_mut(id) else { return false };
+    // SAFETY: as in `mark_output`; a race causes at most a duplicate event.
+    unsafe {
+        let is_first = (*known).value & watch::CUT_OFTEN == 0;
+        (*known).value |= watch::CUT_OFTEN;
+        is_first
+    }
+}
+
+/// Whether the user selected this fd number.
+#[inline(always)]
+pub(crate) fn is_of_interest(fd: i32) -> bool {
+    ALL_FDS.load() == 1 || (0..64).contains(&fd) && FD_MASK.load() >> (fd as u32 & 63) & 1 == 1
 }
 
 /// How an object was seen.
@@ -251,7 +272,7 @@ extern "C" fn watch_open_fd(
         let slot = slot as u32;
         let id = state.object;
         watch(&mut Sighting { process, id, fd, slot, hop, in_flight: 0, taken: 0 }, file);
-        if hop == 0 && io::is_of_interest(fd) && fd != 0 {
+        if hop == 0 && is_of_interest(fd) && fd != 0 {
             mark_output(&id);
         }
     }

@@ -27,7 +27,9 @@ const NATIVE: &[(i64, &str)] = &[
     (libc::SYS_preadv2, "preadv2"), (libc::SYS_pwritev2, "pwritev2"),
     (libc::SYS_mq_timedsend, "mq_timedsend"), (libc::SYS_mq_timedreceive, "mq_timedreceive"),
     (libc::SYS_io_uring_enter, "io_uring_enter"), (libc::SYS_close_range, "close_range"),
-    (libc::SYS_openat2, "openat2"),
+    (libc::SYS_openat2, "openat2"), (libc::SYS_fallocate, "fallocate"), (libc::SYS_socket, "socket"),
+    (libc::SYS_accept, "accept"), (libc::SYS_accept4, "accept4"), (libc::SYS_memfd_create, "memfd_create"),
+    (libc::SYS_pidfd_getfd, "pidfd_getfd"),
     // These exist on x86-64 only.
     #[cfg(target_arch = "x86_64")] (libc::SYS_open, "open"),
     #[cfg(target_arch = "x86_64")] (libc::SYS_creat, "creat"),
@@ -52,6 +54,7 @@ const COMPAT: &[(i64, &str)] = &[
     (372, "recvmsg"), (377, "copy_file_range"), (378, "preadv2"), (279, "mq_timedsend_time32"),
     (280, "mq_timedreceive_time32"), (418, "mq_timedsend"), (419, "mq_timedreceive"), (379, "pwritev2"),
     (417, "recvmmsg_time64"), (426, "io_uring_enter"), (436, "close_range"), (437, "openat2"),
+    (324, "ia32_fallocate"), (356, "memfd_create"), (359, "socket"), (364, "accept4"), (438, "pidfd_getfd"),
 ];
 
 /// 32-bit ARM callers are not supported yet.

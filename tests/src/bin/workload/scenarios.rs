@@ -21,6 +21,7 @@ mod side;
 mod storm;
 mod threads;
 mod trees;
+mod unseen;
 mod uring_ends;
 mod uring_reads;
 mod victims;
@@ -113,6 +114,7 @@ pub(crate) fn find(name: &str) -> Option<Scenario> {
             let found = lost::find(name).or_else(|| captured::find(name));
             let found = found.or_else(|| identity::find(name)).or_else(|| reads::find(name));
             let found = found.or_else(|| hidden::find(name)).or_else(|| read_ends::find(name));
+            let found = found.or_else(|| unseen::find(name));
             let found = found.or_else(|| uring_reads::find(name)).map(gated);
             return found.or_else(|| bloat::find(name));
         }

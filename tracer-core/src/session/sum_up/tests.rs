@@ -9,7 +9,7 @@ use tracer_common::{
 use super::*;
 use crate::{
     report,
-    session::{Kind, Object, PastImage, Target},
+    session::{CutKind, Kind, Object, PastImage, Target},
     text::Variables,
     verdict::Confidence,
 };
@@ -113,7 +113,7 @@ fn texts_of_images_facts_and_variables_count_and_shared_ones_once() {
         errno: 111,
         about: text(),
         object: None,
-        is_emptied: false,
+        cut: CutKind::default(),
     };
     let process = |session: &mut Session, number| {
         let process = session.processes.get_mut(&command(number)).unwrap();

@@ -13,7 +13,7 @@ use crate::{
     event::FileNow,
     session::{Kind, Object},
     text::{list, units},
-    verdict::{Finding, Rule, Severity},
+    verdict::{Confidence, Finding, Rule, Severity},
 };
 
 pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
@@ -56,6 +56,10 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
     let ending = words::end_of(writer.unwrap_or(subject.process));
     let message = format!("{what}{passed_on}{discarded}.{ending}");
     let mut finding = evidence::finding(case, subject, Rule::Elsewhere, Severity::Info, message);
+    let counted: Vec<ObjectId> = objects.iter().copied().collect();
+    if case.confidence_of(subject.process, &counted) == Confidence::Unsure {
+        finding.confidence = Confidence::Unsure;
+    }
     // A file without a name is nowhere to be found.
     let known = |object| case.session.objects.get(object);
     let are = |is: fn(&Object) -> bool| objects.iter().all(|object| known(object).is_some_and(is));

@@ -163,7 +163,8 @@ fn told(
         }
         Loss::Missing(gone) => {
             let cause = cause::cause(case, object_id, subject.process);
-            format!("the file {name}, and {}", missing(gone, &cause))
+            let unseen = gone::what_is_unseen(case, object_id);
+            format!("the file {name}, and {}", missing(gone, &cause, unseen))
         }
         Loss::Hole(gone) => format!("the file {name}, {}", hole::describe(case, object_id, gone)),
     };
@@ -203,11 +204,11 @@ fn told(
 const WHILE_WRITTEN: &str = "Find out what removes the file while it is written.";
 
 /// How many bytes are missing in a file, and why.
-fn missing(gone: Gone, cause: &str) -> String {
+fn missing(gone: Gone, cause: &str, unseen: &str) -> String {
     let (least, most) = (units::exact(gone.least), units::exact(gone.most));
     match gone.least {
         0 => format!(
-            "up to {most} of what was written there may be gone: {cause}, and tracer did not see to which length"
+            "up to {most} of what was written there may be gone: {cause}, and tracer did not see {unseen}"
         ),
         // It is certain that the file was emptied, and not how much was in it.
         1 if gone.most > 1 => format!("up to {most} of what was written there are gone: {cause}"),

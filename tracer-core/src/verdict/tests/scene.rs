@@ -4,7 +4,7 @@
 //! milliseconds as its pid.
 
 use tracer_common::{
-    event::{self as layout, fact},
+    event::{self as layout, cut, fact},
     id::ProcessId,
     ledger::{LedgerKey, LedgerRow, READ, WRITE},
     loss::LossCell,
@@ -269,18 +269,18 @@ impl Scene {
 
     /// A process cut a file.
     pub(super) fn cut(self, tgid: u32, object: ObjectId, ms: u64) -> Self {
-        self.cut_to(tgid, object, ms, false)
+        self.cut_to(tgid, object, ms, cut::SHORTENED)
     }
 
     /// The same to no byte.
     pub(super) fn emptied(self, tgid: u32, object: ObjectId, ms: u64) -> Self {
-        self.cut_to(tgid, object, ms, true)
+        self.cut_to(tgid, object, ms, cut::EMPTIED)
     }
 
-    fn cut_to(self, tgid: u32, object: ObjectId, ms: u64, is_emptied: bool) -> Self {
+    /// A process cut a file in this way.
+    pub(super) fn cut_to(self, tgid: u32, object: ObjectId, ms: u64, detail: u32) -> Self {
         let state = FdState { object, ..FdState::default() };
         let (process, fact) = (id(tgid), fact::FILE_CUT);
-        let detail = u32::from(is_emptied);
         let fact = layout::Fact { process, fact, fd: -1, detail, state, ..layout::Fact::default() };
         self.event(ms, EventKind::Fact { fact, text: Vec::new() })
     }

@@ -26,7 +26,7 @@ use crate::{
     },
     maps::{URING, slot},
     object,
-    syscalls::io,
+    syscalls::{doubts, io},
     targets::{membership, watches},
 };
 
@@ -144,7 +144,9 @@ pub(super) unsafe fn delivered(known: *const UringRequest, result: i64) -> i64 {
 #[inline(always)]
 pub(super) fn book(side: &Side, file: Kptr, result: i64) -> Option<bool> {
     let row = row_of(side, file)?;
-    let transfer = Transfer { op: op::IO_URING, doubt: 0, result, requested: UNKNOWN };
+    let may_have_moved = result == -doubts::EFAULT;
+    let doubt = if may_have_moved { Reason::MaybeMoved as u32 } else { 0 };
+    let transfer = Transfer { op: op::IO_URING, doubt, result, requested: UNKNOWN };
     capture::set_pending(capture::slot::URING, &row.key, &transfer);
     if !ledger::book(&row.key, &transfer) {
         opening::set_pending(&row, &transfer);
@@ -161,7 +163,7 @@ pub(super) fn book(side: &Side, file: Kptr, result: i64) -> Option<bool> {
 pub(super) fn row_of(side: &Side, file: Kptr) -> Option<Opening> {
     let mut id = object::id_of(file)?;
     let fd = if side.fd >= 0 { side.fd } else { standard_fd_of(file) };
-    let of_interest = membership::is_target(side.role) && io::is_of_interest(fd);
+    let of_interest = membership::is_target(side.role) && watches::is_of_interest(fd);
     if !of_interest && !io::counts_by_object(side.role, &id) {
         return None;
     }

@@ -124,7 +124,7 @@ pub(super) fn finish(ring: u64, user_data: u64, result: i32, flags: u32) {
 /// Books a completion that found no room in the ring, of any request.
 #[inline(always)]
 pub(super) fn overflow(ring: u64, user_data: u64, result: i32, flags: u32) {
-    if flags & CQE_F_NOTIF != 0 || !super::is_used() {
+    if flags & CQE_F_NOTIF != 0 || !ledger::has_ring() {
         return;
     }
     // A request that completes once and one that does it several times can have the same data.

@@ -166,7 +166,7 @@ fn store_request(request: Kptr, opcode: u8, direction: u32) -> Option<()> {
 #[inline(always)]
 fn may_count(fd: i32, role: u32, direction: u32) -> bool {
     fd < 0
-        || direction == WRITE && membership::is_target(role) && io::is_of_interest(fd)
+        || direction == WRITE && membership::is_target(role) && watches::is_of_interest(fd)
         || watches::may_lead_to_watched(task::current_open_files(), fd)
 }
 

@@ -125,6 +125,9 @@ const fn of_trace(reason: Reason) -> &'static str {
         }
         Reason::FdRaced => "fds were replaced while other threads may have been using them",
         Reason::Uncounted => "the kernel, or the size of a file, shows bytes that were not counted",
+        Reason::MaybeMoved => {
+            "a call that failed, or told of too few messages, may have moved bytes"
+        }
     }
 }
 

@@ -6,11 +6,11 @@ use tracer_common::{id::ProcessId, ledger::LedgerRow, object::ObjectId};
 
 use super::{
     Loss, began,
-    gone::{Gone, appends, written_before},
+    gone::{Gone, appends, what_was_done, written_before},
     meant::{is_own_input, is_own_output, is_split},
 };
 use crate::{
-    session::Process,
+    session::{CutKind, Process},
     verdict::{Case, Scope, Stream, Subject, rows::add, words},
 };
 
@@ -40,7 +40,8 @@ pub(super) fn cause(case: &Case<'_>, object: &ObjectId, process: &Process) -> St
             true => ", which it opened by its name and had as its own output",
             false => "",
         };
-        return format!("{} cut the file{own}", by.short_at(*time_ns));
+        let what = what_was_done(case, object);
+        return format!("{} {what}{own}", by.short_at(*time_ns));
     }
     if appends(case, object) {
         return "the file was cut, unseen".to_owned();
@@ -113,7 +114,7 @@ pub(super) fn of_victim<'a>(
 /// What is gone of the bytes of one of several writers. When the file was emptied, all that it had written was.
 fn own(case: &Case<'_>, object: &ObjectId, process: ProcessId, gone: Gone) -> Gone {
     let cuts = case.cuts_of.get(object).map_or(&[][..], Vec::as_slice);
-    let emptied = cuts.iter().rfind(|cut| cut.is_emptied);
+    let emptied = cuts.iter().rfind(|cut| cut.kind == CutKind::Emptied);
     let rows = || case.writes_to(object).filter(|(key, _)| key.process == process);
     let Some(emptied) = emptied.filter(|_| cut(case, object).is_some()) else { return gone };
     let before = written_before(rows(), emptied.time_ns);

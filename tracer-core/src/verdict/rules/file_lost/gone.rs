@@ -7,7 +7,7 @@ use tracer_common::{
 };
 
 use crate::{
-    session::{FactKind, O_APPEND, Object, may_be_after},
+    session::{CutKind, FactKind, O_APPEND, Object, may_be_after},
     verdict::{Case, case::Cut},
 };
 
@@ -33,6 +33,11 @@ impl Gone {
         Self { least: emptied.least, most: self.most.max(emptied.most) }
     }
 
+    /// The same, and perhaps up to so many bytes more.
+    fn or_up_to(self, bytes: u64) -> Self {
+        Self { least: self.least, most: self.most.max(bytes) }
+    }
+
     /// The same without bytes that a reader has.
     pub(super) fn without(self, saved: u64) -> Self {
         Self { least: self.least.saturating_sub(saved), most: self.most.saturating_sub(saved) }
@@ -48,9 +53,40 @@ pub(super) fn gone(case: &Case<'_>, object: &Object) -> Gone {
     if is_made_up(object) {
         return Gone::default();
     }
-    let emptied = cuts.iter().rfind(|cut| cut.is_emptied);
+    let emptied = cuts.iter().rfind(|cut| cut.kind == CutKind::Emptied);
     let emptied = emptied.map_or_else(Gone::default, before);
-    by_size(case, object, cuts, cut).or_emptied(emptied)
+    let changed = cuts.iter().rfind(|cut| changes_inside(cut));
+    let changed = changed.map_or(0, |cut| before(cut).most);
+    by_size(case, object, cuts, cut).or_emptied(emptied).or_up_to(changed)
+}
+
+/// How the latest cut took something from a file.
+fn latest_kind(case: &Case<'_>, object: &ObjectId) -> CutKind {
+    let latest = case.cuts_of.get(object).and_then(|cuts| cuts.last());
+    latest.map_or(CutKind::default(), |cut| cut.kind)
+}
+
+/// What the process did to the file that cut it.
+pub(super) fn what_was_done(case: &Case<'_>, object: &ObjectId) -> &'static str {
+    match latest_kind(case, object) {
+        CutKind::Inside => "took bytes out of the file, or zeroed them (`fallocate`)",
+        CutKind::Often => "cut the file again and again",
+        CutKind::Shortened | CutKind::Emptied => "cut the file",
+    }
+}
+
+/// What of that is not known.
+pub(super) fn what_is_unseen(case: &Case<'_>, object: &ObjectId) -> &'static str {
+    match latest_kind(case, object) {
+        CutKind::Inside => "how many",
+        CutKind::Often => "each time",
+        CutKind::Shortened | CutKind::Emptied => "to which length",
+    }
+}
+
+/// Whether a cut took something from a file that its size does not show.
+fn changes_inside(cut: &Cut) -> bool {
+    matches!(cut.kind, CutKind::Inside | CutKind::Often)
 }
 
 /// What its size tells. `cut`: not more had been written before the latest cut.

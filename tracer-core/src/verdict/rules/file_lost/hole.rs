@@ -4,7 +4,7 @@ use tracer_common::{ledger::READ, object::ObjectId};
 
 use super::gone::{Gone, appends, written_before};
 use crate::{
-    session::Object,
+    session::{CutKind, Object},
     text::units,
     verdict::{Case, case::Cut},
 };
@@ -12,7 +12,7 @@ use crate::{
 /// How long the hole at the beginning of a file is, if there is one: the latest cut left it empty, a writer went on where
 /// it was, and so the file is as long as if nothing had been cut.
 pub(super) fn hole(case: &Case<'_>, object: &Object) -> Option<Gone> {
-    let cut = case.cuts_of.get(&object.id)?.last().filter(|cut| cut.is_emptied)?;
+    let cut = case.cuts_of.get(&object.id)?.last().filter(|cut| cut.kind == CutKind::Emptied)?;
     let size = object.size_after.filter(|size| *size > 0 && object.is_found())?;
     let all = object.size.saturating_add(case.flows.get(&object.id).written);
     if size != all || appends(case, &object.id) {

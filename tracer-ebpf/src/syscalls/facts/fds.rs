@@ -36,7 +36,8 @@ pub(super) extern "C" fn read_ends_of_call() -> u64 {
 #[inline(always)]
 pub(super) fn returns_new_fd(call: &Call) -> bool {
     match call.class {
-        table::DUP | table::OPEN => true,
+        table::DUP => true,
+        class if table::is_open(class) => true,
         table::FCNTL => matches!(call.args.int::<1>(), F_DUPFD | F_DUPFD_CLOEXEC),
         _ => false,
     }
@@ -46,13 +47,15 @@ pub(super) fn returns_new_fd(call: &Call) -> bool {
 #[inline(always)]
 fn update_read_ends(call: &Call) {
     match call.class {
-        table::CLOSE => read_ends::closed(call, call.args.fd::<0>()),
+        table::CLOSE => read_ends::closed(&call.process, call.role, call.args.fd::<0>()),
         table::CLOSE_RANGE if !only_sets_cloexec(call) => {
             read_ends::check_ends(&call.process, call.role, call.args.int::<0>());
         }
-        table::OPEN => read_ends::closed(call, call.result as i32),
+        class if table::is_open(class) => {
+            read_ends::closed(&call.process, call.role, call.result as i32);
+        }
         table::DUP | table::FCNTL if returns_new_fd(call) => {
-            read_ends::copied(call, call.args.fd::<0>(), call.result as i32);
+            read_ends::copied(&call.process, call.role, call.args.fd::<0>(), call.result as i32);
         }
         table::PIPE => created(call, call.args.get::<0>(), false),
         table::SOCKETPAIR => created(call, call.args.get::<3>(), true),
@@ -70,7 +73,7 @@ fn update_files(call: &Call) {
         _ => return,
     };
     ledger::forget_inodes(u64::from(call.process.tgid), u64::from(fd as u32));
-    if call.class == table::OPEN
+    if table::is_open(call.class)
         && let Some(file) = file_of(FilesTable::Probed(task::current_files()), fd)
     {
         object::forget_number(file.0);
@@ -92,8 +95,8 @@ fn created(call: &Call, list: u64, both: bool) {
         losses::count(Reason::UserMemory, 0);
         return;
     };
-    read_ends::created(call, first);
+    read_ends::created(&call.process, call.role, first);
     if both {
-        read_ends::created(call, second);
+        read_ends::created(&call.process, call.role, second);
     }
 }

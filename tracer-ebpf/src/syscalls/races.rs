@@ -8,36 +8,48 @@
 use tracer_common::{
     event::fact,
     loss::Reason,
+    offsets::MISSING,
     op,
     process::{ProcessEntry, mark},
 };
 
 use crate::{
-    events::{facts, loss as losses},
+    events::loss as losses,
     kernel::{
-        constants::{SIGNAL_THREAD_LIST, TASK_SIGNAL, TASK_STACK, TASK_THREAD_LIST},
+        constants::{SIGNAL_THREAD_LIST, TASK_ON_CPU, TASK_SIGNAL, TASK_STACK, TASK_THREAD_LIST},
         kread::Kptr,
         regs, task,
     },
     ledger, read_ends,
-    syscalls::{Call, SyscallContext, io, table},
-    targets::membership,
+    syscalls::{Call, SyscallContext, facts, table},
+    targets::{membership, watches},
 };
 
 /// How many threads one call of [`user_among`] looks at.
 const BATCH: u32 = 16;
 /// How many times it is called: a process with more threads counts as racing.
 const BATCHES: u32 = 16;
+/// Bit beside an fd: it was closed, and only a thread that is certainly in a write counts.
+const CLOSES: u64 = 1 << 32;
 /// Its result if one of the threads may be using the fd. No address of a list is that small.
 const FOUND: u64 = 1;
 
-/// Reports once that the current call replaced an fd while another thread may have been using it.
+/// Reports once that the current call replaced an fd while another thread may have been using it, or closed it while
+/// another thread was in a write: the fd may lead to another file before that write returns, by whatever call.
 #[inline(always)]
 pub(crate) fn report(call: &Call, entry: *mut ProcessEntry, fd: i32) {
     let tgid = call.process.tgid;
-    let counts =
-        io::is_of_interest(fd) || ledger::is_written(tgid, fd) || read_ends::is_known(tgid, fd);
-    if !counts || task::is_single_threaded() || has_other_user(fd as u64) == 0 {
+    let counts = watches::is_of_interest(fd)
+        || ledger::is_written(tgid, fd)
+        || read_ends::is_known(tgid, fd);
+    if !counts {
+        return;
+    }
+    let closes = call.class == table::CLOSE;
+    let user = u64::from(fd as u32) | if closes { CLOSES } else { 0 };
+    // SAFETY: the entry points to a live map value; the field is a plain integer.
+    let is_shared = !closes && unsafe { (*entry).marks } & mark::SHARES_FILES != 0;
+    if !is_shared && (task::is_single_threaded() || has_other_user(user) == 0) {
         return;
     }
     let is_standard = facts::is_stdio(i64::from(fd));
@@ -48,7 +60,8 @@ pub(crate) fn report(call: &Call, entry: *mut ProcessEntry, fd: i32) {
     }
 }
 
-/// Whether another thread of the current process may be using this fd, which the current call has replaced.
+/// Whether another thread of the current process may be using this fd, which the current call has replaced or closed
+/// ([`CLOSES`]).
 /// Exported, so that the verifier checks it once.
 #[unsafe(no_mangle)]
 #[inline(never)]
@@ -84,7 +97,7 @@ extern "C" fn user_among(node: u64, list: u64, registers_at: u64, fd: u64) -> u6
             break;
         }
         let thread = Kptr(node.0.wrapping_sub(TASK_THREAD_LIST.load()));
-        if thread.0 != task::current().0 && is_using(thread, registers_at, fd as i32) {
+        if thread.0 != task::current().0 && is_using(thread, registers_at, fd) {
             return FOUND;
         }
         node = Kptr(node.read().unwrap_or(list));
@@ -92,9 +105,16 @@ extern "C" fn user_among(node: u64, list: u64, registers_at: u64, fd: u64) -> u6
     node.0
 }
 
-/// Whether the latest call of a thread writes or reads through this fd.
+/// Whether the latest call of a thread writes or reads through this fd. The registers of a thread that runs may be those of
+/// a call that has returned.
 #[inline(always)]
-fn is_using(thread: Kptr, registers_at: u64, fd: i32) -> bool {
+fn is_using(thread: Kptr, registers_at: u64, fd: u64) -> bool {
+    let closes = fd & CLOSES != 0;
+    if closes && (TASK_ON_CPU.load() == MISSING || thread.member::<u32, _>(&TASK_ON_CPU) != Some(0))
+    {
+        return false;
+    }
+    let fd = fd as i32;
     let Some(stack) = thread.member::<u64, _>(&TASK_STACK) else { return true };
     let compat = regs::is_compat(thread.member(&regs::MODE).unwrap_or(0));
     let Some((number, arguments)) = regs::probed(Kptr(stack.wrapping_add(registers_at)), compat)
@@ -103,11 +123,13 @@ fn is_using(thread: Kptr, registers_at: u64, fd: i32) -> bool {
     };
     let classes = table::classes(number);
     let class = if compat { classes >> 8 } else { classes & 0xff };
-    let other = match class.wrapping_sub(table::IO_BASE) {
-        _ if class == table::SOCKETCALL => return true,
+    let code = class.wrapping_sub(table::IO_BASE);
+    let other = match code {
+        _ if class == table::SOCKETCALL => return !closes,
         op::TEE | op::SENDFILE => arguments[1],
         op::SPLICE | op::COPY_FILE_RANGE => arguments[2],
         _ => arguments[0],
     };
-    table::is_io(class) && (arguments[0] as i32 == fd || other as i32 == fd)
+    let is_one = arguments[0] as i32 == fd || other as i32 == fd;
+    table::is_io(class) && is_one && !(closes && code >= op::READ)
 }

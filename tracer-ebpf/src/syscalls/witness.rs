@@ -21,9 +21,10 @@ use crate::{
             TASK_FILTER, TASK_PENDING, TASK_PENDING_LIST, TASK_PTRACE, TASK_READ, TASK_START,
             TASK_WORK, TASK_WRITTEN, TRACE_START, TYPE_TASK,
         },
+        fdlookup,
         kread::{Kptr, has_cast},
         regs,
-        task::{self, CurrentTask},
+        task::{self, CurrentTask, FilesTable},
     },
     maps::THREAD_IO,
     syscalls::{
@@ -83,6 +84,13 @@ impl Supervision {
             is_traced: ptrace != 0,
         }
     }
+}
+
+/// Whether a seccomp filter of the current thread may have answered a call that returned 0, without a listener
+/// (`SECCOMP_RET_ERRNO` with the error 0).
+#[inline(always)]
+pub(crate) fn has_filter() -> bool {
+    Supervision::of(CurrentTask::get()).has_filter
 }
 
 /// Whether something else than the kernel may have answered a call of this thread. `is_rolled_back`: the registers are
@@ -194,8 +202,25 @@ pub(crate) extern "C" fn correct_call() -> u64 {
             Fate::Emulated => call.class = table::EMULATED,
             Fate::Unknown => call.doubt = Reason::MaybeAnswered as u32,
         }
+    } else if call.result == 0 && has_filter() && !is_done(call) {
+        call.result = NOT_RUN;
     }
     u64::from(call.class)
+}
+
+/// Whether a call that returned 0 has done to its fds what it says, as far as they show it. Otherwise a filter answered it,
+/// without a listener.
+#[inline(always)]
+fn is_done(call: &SyscallContext) -> bool {
+    let files = FilesTable::Probed(task::current_files());
+    let file = |fd: i32| fdlookup::file_of(files, fd).map_or(0, |file| file.0);
+    let first = call.args[0] as i32;
+    match call.class {
+        table::CLOSE => file(first) == 0,
+        // The result of a `dup2` to fd 0.
+        table::DUP => file(first) == file(0),
+        _ => true,
+    }
 }
 
 /// Decides what became of a call.

@@ -1,6 +1,7 @@
 //! Facts that help to explain a verdict: terminal checks, failed connects and execs, replaced standard fds,
 //! closed read ends, pipes made non-blocking. Their number per process image is limited.
 
+mod cuts;
 mod fds;
 
 use tracer_common::{
@@ -9,7 +10,7 @@ use tracer_common::{
     limits,
     loss::Reason,
     object::FdState,
-    process::{ProcessEntry, mark},
+    process::{CUTS_SHIFT, ProcessEntry, mark},
 };
 
 use self::fds::{only_sets_cloexec, read_ends_of_call, returns_new_fd};
@@ -17,15 +18,12 @@ use crate::{
     events::{emit, loss as losses},
     kernel::{
         atomic::add32,
-        constants::{FILE_MODE, TASK_TRACER, URING_COVERED},
-        fdlookup::file_of,
-        task::{self, FilesTable},
-        usermem,
+        constants::{TASK_TRACER, URING_COVERED},
+        task, usermem,
     },
-    ledger::races,
     maps::slot,
     object,
-    syscalls::{Call, SyscallContext, io, io_side, table},
+    syscalls::{Call, SyscallContext, io, io_side, races, table},
     targets::{membership, watches},
 };
 
@@ -37,6 +35,8 @@ const TCFLSH: u32 = 0x540b;
 const TCSETSF: u32 = 0x5404;
 const TCSETAF: u32 = 0x5408;
 const TCSETSF2: u32 = 0x402c_542d;
+/// Replaces the line discipline, which has what was received and is not read yet.
+const TIOCSETD: u32 = 0x5423;
 /// `fcntl(2)` commands (`include/uapi/asm-generic/fcntl.h`, `linux/fcntl.h`).
 const F_DUPFD: u32 = 0;
 const F_SETFL: u32 = 4;
@@ -67,8 +67,8 @@ pub(crate) fn observe(class: u32) {
                     watches::watch_fd(slot::SYS_EXIT, &process, task::current_files(), fd, 0);
                 }
                 facts_of_target();
-                if class == table::OPEN || class == table::FTRUNCATE {
-                    cut_of_call();
+                if cuts::may_cut(class) {
+                    cuts::cut_of_call();
                 }
             } else {
                 observe_unfollowed(class);
@@ -83,7 +83,7 @@ pub(crate) fn observe(class: u32) {
 fn observe_ioctl() {
     match SyscallContext::current().map_or(0, |call| call.args[1] as u32) {
         io_side::FICLONE | io_side::FICLONERANGE => io::clone(),
-        TCFLSH | TCSETSF | TCSETAF | TCSETSF2 => {
+        TCFLSH | TCSETSF | TCSETAF | TCSETSF2 | TIOCSETD => {
             let flushed = flushed_by_call();
             if flushed & 1 << READ != 0 {
                 io::doubt_terminal(READ);
@@ -106,7 +106,7 @@ extern "C" fn flushed_by_call() -> u64 {
         return 0;
     }
     match (call.args.int::<1>(), call.args.get::<2>()) {
-        (TCFLSH, 0) | (TCSETSF | TCSETAF | TCSETSF2, _) => 1 << READ,
+        (TCFLSH, 0) | (TCSETSF | TCSETAF | TCSETSF2 | TIOCSETD, _) => 1 << READ,
         (TCFLSH, 1) => 1 << WRITE,
         (TCFLSH, 2) => 1 << READ | 1 << WRITE,
         _ => 0,
@@ -121,8 +121,8 @@ fn observe_unfollowed(class: u32) {
         table::FCNTL | table::IOCTL => {
             nonblock_of_call();
         }
-        table::FTRUNCATE => {
-            cut_of_call();
+        _ if cuts::may_cut(class) => {
+            cuts::cut_of_call();
         }
         _ => {}
     }
@@ -148,35 +148,31 @@ extern "C" fn nonblock_of_call() -> u64 {
     0
 }
 
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn cut_of_call() -> u64 {
-    if let Some(call) = Call::current() {
-        cut(&call);
-    }
-    0
-}
-
 #[inline(always)]
 fn report_fact(call: &Call, entry: *mut ProcessEntry) {
     if returns_new_fd(call) && call.result >= 0 {
         races::report(call, entry, call.result as i32);
+    } else if call.class == table::CLOSE && call.result == 0 {
+        races::report(call, entry, call.args.fd::<0>());
     }
     match call.class {
         table::IOCTL => ioctl(call, entry),
         table::CONNECT => connect(call, entry),
         table::EXECVE => exec_failed(call, entry, call.args.get::<0>()),
         table::EXECVEAT => exec_failed(call, entry, call.args.get::<1>()),
-        table::DUP | table::OPEN => replaced(call, entry),
+        table::DUP => replaced(call, entry),
+        class if table::is_open(class) => replaced(call, entry),
         table::FCNTL => fcntl(call, entry),
         table::CLOSE if call.result == 0 => closed(call, entry, call.args.fd::<0>()),
         table::CLOSE_RANGE if call.result == 0 && !only_sets_cloexec(call) => {
             closed_range(call, entry);
         }
-        table::STAT if call.result == 0 && call.args.fd::<0>() == 1 => {
-            if membership::mark(entry, mark::STDOUT_STAT) {
-                send(call, fact::STDOUT_STAT, 1);
-            }
+        table::STAT
+            if call.result == 0
+                && call.args.fd::<0>() == 1
+                && membership::mark(entry, mark::STDOUT_STAT) =>
+        {
+            send(call, fact::STDOUT_STAT, 1);
         }
         table::AIO if call.result > 0 => losses::count(Reason::AioNotCovered, 0),
         table::EMULATED => emulated(call, entry),
@@ -283,7 +279,8 @@ fn nonblock(call: &Call) {
     let fd = call.args.fd::<0>();
     let mut state = FdState::default();
     object::fd_state(task::current_files(), fd, &mut state);
-    if !watches::is_shared_watch(&state.object) {
+    // A seccomp filter can say so of a call that never ran.
+    if !watches::is_shared_watch(&state.object) || u64::from(state.flags) & O_NONBLOCK == 0 {
         return;
     }
     let Some(process) = task::process_of(task::current()) else { return };
@@ -294,44 +291,9 @@ fn nonblock(call: &Call) {
     {
         record.payload.detail = 1;
         record.payload.state = state;
-        record.send(0);
+        send_with_name(record);
     }
 }
-
-/// Reports a process, in the target or not, that cut a watched file: by `ftruncate`, or by an `open` for writing after
-/// which the file is empty (`O_TRUNC`).
-#[inline(always)]
-fn cut(call: &Call) {
-    let is_open = call.class == table::OPEN;
-    if call.result < 0 {
-        return;
-    }
-    let fd = if is_open { call.result as i32 } else { call.args.fd::<0>() };
-    let files = FilesTable::Probed(task::current_files());
-    let Some(file) = file_of(files, fd) else { return };
-    if is_open && file.member::<u32, _>(&FILE_MODE).unwrap_or(0) & FMODE_WRITE == 0 {
-        return;
-    }
-    let Some(inode) = object::inode_noinline(file) else { return };
-    let is_empty = object::file_size(&inode) == 0;
-    let Some(id) = object::id_of(file) else { return };
-    if !object::is_file(&inode) || is_open && !is_empty || !watches::is_watched(&id) {
-        return;
-    }
-    let Some(process) = task::process_of(task::current()) else { return };
-    membership::follow_participant(&process, task::current());
-    let call = Call { process, ..*call };
-    if membership::entry(process.tgid).is_some_and(|entry| count_fact(&call, entry))
-        && let Some(record) = start(&call, fact::FILE_CUT, fd)
-    {
-        record.payload.state.object = id;
-        record.payload.detail = u32::from(is_empty);
-        record.send(0);
-    }
-}
-
-/// `FMODE_WRITE` (`include/linux/fs.h`).
-const FMODE_WRITE: u32 = 2;
 
 #[inline(always)]
 fn closed(call: &Call, entry: *mut ProcessEntry, fd: i32) {
@@ -356,7 +318,7 @@ fn closed_range(call: &Call, entry: *mut ProcessEntry) {
 #[inline(always)]
 fn count_fact(call: &Call, entry: *mut ProcessEntry) -> bool {
     // SAFETY: the entry points to a live map value.
-    let sent = unsafe { (*entry).facts };
+    let sent = unsafe { (*entry).facts } & ((1 << CUTS_SHIFT) - 1);
     if sent > limits::FACTS_PER_PROCESS {
         return false;
     }
@@ -385,6 +347,14 @@ pub(crate) fn send(call: &Call, fact: u32, fd: i32) {
     if let Some(record) = start(call, fact, fd) {
         record.send(0);
     }
+}
+
+/// Sends the record of a fact about a process of which nothing else may be told: with its name.
+#[inline(always)]
+fn send_with_name(record: &mut emit::Record<event::Fact>) {
+    let comm = task::current_comm();
+    record.text[..comm.len()].copy_from_slice(&comm);
+    record.send(comm.len() as u32);
 }
 
 #[inline(always)]
