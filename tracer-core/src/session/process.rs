@@ -8,7 +8,7 @@ use tracer_common::{
     object::{FdState, ObjectId},
 };
 
-use super::{CutKind, Fact, FactKind, Session, SummedUp};
+use super::{CutKind, Fact, FactKind, SummedUp};
 use crate::text::{Arguments, Variables, shorten};
 
 /// A process: a target, or a participant (another process that used a watched object).
@@ -212,7 +212,7 @@ impl Process {
     }
 
     /// The image that it had at a time.
-    fn image_at(&self, time_ns: u64) -> PastImage {
+    pub(super) fn image_at(&self, time_ns: u64) -> PastImage {
         let mut past = self.past_images.iter();
         past.find(|image| time_ns < image.until_ns).cloned().unwrap_or_else(|| self.latest_image())
     }
@@ -256,35 +256,6 @@ impl Process {
         self.stdio.as_ref()?.get(fd).map(|state| state.object)
     }
 }
-
-impl Session {
-    /// What fd 0, 1 or 2 of a process pointed to just before a time, as far as its exec and its facts tell, and those of the
-    /// shell that it is a fork of.
-    pub(crate) fn stdio_at(&self, process: &Process, fd: i32, time_ns: u64) -> Option<ObjectId> {
-        let mut time_ns = time_ns;
-        for known in self.line_of(process).take(GENERATIONS) {
-            let image = known.image_at(time_ns);
-            let is_in_time = |fact: &&Fact| (image.since_ns..time_ns).contains(&fact.time_ns);
-            let mut facts = known.facts.iter().rev().filter(is_in_time);
-            let changes = |fact: &&Fact| match fact.kind {
-                FactKind::FdReplaced | FactKind::FdClosed => fact.fd == Some(fd),
-                kind => kind == FactKind::Cut,
-            };
-            if let Some(latest) = facts.find(changes) {
-                return latest.object;
-            }
-            if image.executed || known.attached_late {
-                let state = image.stdio.as_ref()?.get(usize::try_from(fd).ok()?)?;
-                return Some(state.object);
-            }
-            time_ns = known.id.start_ns;
-        }
-        None
-    }
-}
-
-/// Number of ancestors that are looked at.
-const GENERATIONS: usize = 16;
 
 /// The most columns of a name or command line in a sentence. The kernel's names have 15 bytes.
 const LONGEST: usize = 64;

@@ -8,7 +8,7 @@ use tracer_common::{
     object::ObjectId,
 };
 
-use super::{Kind, Process, Session};
+use super::{Fact, FactKind, Kind, Process, Session};
 
 impl Session {
     /// The object of a stream of a process: what fd 1 or 2 pointed to when it started its latest image or was
@@ -56,3 +56,32 @@ impl Session {
         kind.passes_on() || rows.any(|(key, row)| key.object == *object && was_tried(row))
     }
 }
+
+impl Session {
+    /// What fd 0, 1 or 2 of a process pointed to just before a time, as far as its exec and its facts tell, and those of the
+    /// shell that it is a fork of.
+    pub(crate) fn stdio_at(&self, process: &Process, fd: i32, time_ns: u64) -> Option<ObjectId> {
+        let mut time_ns = time_ns;
+        for known in self.line_of(process).take(GENERATIONS) {
+            let image = known.image_at(time_ns);
+            let is_in_time = |fact: &&Fact| (image.since_ns..time_ns).contains(&fact.time_ns);
+            let mut facts = known.facts.iter().rev().filter(is_in_time);
+            let changes = |fact: &&Fact| match fact.kind {
+                FactKind::FdReplaced | FactKind::FdClosed => fact.fd == Some(fd),
+                kind => kind == FactKind::Cut,
+            };
+            if let Some(latest) = facts.find(changes) {
+                return latest.object;
+            }
+            if image.executed || known.attached_late {
+                let state = image.stdio.as_ref()?.get(usize::try_from(fd).ok()?)?;
+                return Some(state.object);
+            }
+            time_ns = known.id.start_ns;
+        }
+        None
+    }
+}
+
+/// Number of ancestors that are looked at.
+const GENERATIONS: usize = 16;
