@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create};
+use rustix::{
+    fs::{FallocateFlags, MemfdFlags, fallocate, ftruncate, memfd_create},
+    io::Errno,
+};
 
 use super::answered;
 use crate::{ledger::Ledger, process, sys};
@@ -35,6 +38,15 @@ pub(crate) fn find(name: &str) -> Option<fn(&mut Ledger) -> Result<()>> {
 /// Writes, and changes what was written by `fallocate(2)`.
 fn changed(ledger: &mut Ledger, how: FallocateFlags) -> Result<()> {
     ledger.write(1, 8_192)?;
+    match fallocate(rustix::stdio::stdout(), how, 0, 4_096) {
+        // The file system cannot zero a range: a hole is as good.
+        Err(Errno::OPNOTSUPP) => changed_by_hole(),
+        done => done.context("fallocate"),
+    }
+}
+
+fn changed_by_hole() -> Result<()> {
+    let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     fallocate(rustix::stdio::stdout(), how, 0, 4_096).context("fallocate")
 }
 
