@@ -45,12 +45,16 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
         .collect()
 }
 
-/// The bytes that are unread. A terminal adds bytes to what is written (`ONLCR`, termios(3)): of what was written to it, at
-/// least as many are unread as were not read.
+/// The bytes of what was written that are unread, at least. A terminal adds bytes, one to each that is written at most
+/// (`ONLCR`, termios(3)); how many it has added in all is known.
 fn written_and_unread(stream: &Stream, flow: &Flow) -> Option<u64> {
-    let has_all = stream.kind == Kind::Pty && flow.before.unwrap_or(0) == 0;
-    let most = flow.written.saturating_add(flow.in_flight).saturating_sub(flow.read);
-    flow.unread.map(|unread| if has_all { unread.min(most) } else { unread })
+    let unread = flow.unread?;
+    let written = flow.written.saturating_add(flow.in_flight);
+    if stream.kind != Kind::Pty || flow.before.unwrap_or(0) > 0 {
+        return Some(unread);
+    }
+    let added = flow.read.saturating_add(unread).saturating_sub(written);
+    Some(unread.saturating_sub(added).max(unread.div_ceil(2)))
 }
 
 /// Whether a process belongs to a subject that wrote to an object: its unread bytes are told there.
@@ -155,7 +159,7 @@ fn describe(
     let advice = if has_read { advice(stream, reader, severity) } else { words::LOOK_AT_READER };
     finding.advice = Some(advice.into());
     // The bytes were looked at, not computed.
-    if flow.inside == Some(unread) && flow.balanced != Some(false) {
+    if flow.inside.is_some_and(|inside| inside >= unread) && flow.balanced != Some(false) {
         finding = evidence::seen(case, stream, finding);
     }
     let finding = evidence::with_closer(finding, case, closer);

@@ -124,11 +124,9 @@ pub(super) const TEXTS: [Explanation; RULES] = [
         means: "The output was in a file, its own or that of a relay, and is no longer there. Or it was \
                 copied and the file emptied, and the file begins with a hole.",
         proof: "tracer counted the bytes written, and at the end the file was smaller, overwritten, \
-                or had no name. If a process cut it and another one goes on behind a hole, the size does \
-                not tell how much is gone: then the finding is unsure, unless a reader had read to the \
-                end before. It is unsure, too, if a process may have mapped a file without a name into \
-                its memory, or moved a file that is gone from its path. Of a relay's file: it has \
-                exactly as many bytes as the relay had read.",
+                or had no name. It is unsure if the size does not tell how much is gone (a hole, \
+                `fallocate`), or if a process may have mapped a file without a name into its memory, or \
+                moved a file that is gone from its path. A relay's file has as many bytes as it had read.",
         causes: "A second writer without O_APPEND; `>log 2>log`; `>/dev/stderr`; `tr a b <f >f`; copytruncate \
                  of logrotate; a program that opens the file again with O_TRUNC; a log file that was \
                  removed while in use.",
