@@ -12,7 +12,7 @@ use tracer_common::{
     object::ObjectId,
 };
 
-use super::{Confidence, Subject, inner, relay::Started, rules, subject, writes::Writes};
+use super::{Confidence, Subject, inner, rules, subject, writes::Writes};
 use crate::{
     event::{BlockedCall, BlockedThread, Claim},
     session::{
@@ -58,7 +58,7 @@ pub struct Case<'a> {
     /// Whether readers of the target's output are followed.
     pub(super) follows_readers: bool,
     /// The latest processes that each process started; computed when it is needed.
-    pub(super) started: OnceLock<BTreeMap<ProcessId, Started>>,
+    pub(super) started: OnceLock<BTreeMap<ProcessId, u64>>,
     /// The processes that moved bytes by `io_uring`; computed when it is needed.
     pub(super) of_rings: OnceLock<BTreeSet<ProcessId>>,
     /// The processes that have an object as their stdin; computed when it is needed.

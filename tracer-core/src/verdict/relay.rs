@@ -86,7 +86,7 @@ impl Case<'_> {
     }
 
     /// What became of bytes that one process read, if it has ended and wrote less than that: the end of a sentence.
-    /// `; cron (pid 7) wrote nothing anywhere, so it went no further, unless by a memory mapping`.
+    /// `; cron (pid 7) wrote nothing with any system call`: it may have stored it in a file that it had mapped.
     pub(super) fn passed_on(
         &self,
         reader: ProcessId,
@@ -105,15 +105,12 @@ impl Case<'_> {
             return Some(format!("; {who} wrote {written} in all, {less} less"));
         }
         let began_ns = self.began_to_read(reader, objects)?;
-        let started = self.latest_started().get(&reader).copied().unwrap_or_default();
+        let started_ns = self.latest_started().get(&reader).copied();
         // It may have got what was read as an argument.
-        if self.has_losses() || started.writer_ns >= Some(began_ns) {
+        if self.has_losses() || started_ns >= Some(began_ns) {
             return None;
         }
-        let has_started = started.any_ns >= Some(began_ns);
-        let end =
-            if has_started { "" } else { ", so it went no further, unless by a memory mapping" };
-        Some(format!("; {who} wrote nothing anywhere{end}"))
+        Some(format!("; {who} wrote nothing with any system call"))
     }
 
     /// Whether only tracer itself reads a terminal, the one of `tracer --pty`, and shows what it reads.
@@ -132,21 +129,19 @@ impl Case<'_> {
         readers.peek().is_some() && readers.all(is_tracer)
     }
 
-    /// The latest processes that each process started, itself or through those that it started. Computed once.
-    fn latest_started(&self) -> &BTreeMap<ProcessId, Started> {
+    /// When the latest of the processes began that each process started, itself or through those that it started, and that
+    /// wrote anything anywhere, or may have; nanoseconds since boot. Computed once.
+    fn latest_started(&self) -> &BTreeMap<ProcessId, u64> {
         self.started.get_or_init(|| {
-            let mut started: BTreeMap<ProcessId, Started> = BTreeMap::new();
+            let mut started: BTreeMap<ProcessId, u64> = BTreeMap::new();
             for process in self.session.processes.values() {
                 let mut rows = self.session.rows_of(process.id, WRITE);
-                let has_written =
-                    process.other_bytes != Some(0) || rows.any(|(_, row)| row.bytes > 0);
-                let start_ns = Some(process.id.start_ns);
+                if process.other_bytes == Some(0) && rows.all(|(_, row)| row.bytes == 0) {
+                    continue;
+                }
                 for below in self.session.line_of(process).take(GENERATIONS) {
                     let latest = started.entry(below.parent).or_default();
-                    latest.any_ns = latest.any_ns.max(start_ns);
-                    if has_written {
-                        latest.writer_ns = latest.writer_ns.max(start_ns);
-                    }
+                    *latest = process.id.start_ns.max(*latest);
                 }
             }
             started
@@ -165,13 +160,4 @@ impl Case<'_> {
             inputs
         })
     }
-}
-
-/// When the latest of the processes began that a process has started, nanoseconds since boot.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Started {
-    /// Of all of them.
-    any_ns: Option<u64>,
-    /// Of those that wrote anything anywhere, or may have.
-    writer_ns: Option<u64>,
 }
