@@ -36,7 +36,7 @@ pub enum CutKind {
 }
 
 impl CutKind {
-    /// Of [`layout::Fact::detail`].
+    /// Of [`Fact::detail`](tracer_common::event::Fact::detail).
     pub(super) fn of(detail: u32) -> Self {
         match detail {
             cut::EMPTIED => Self::Emptied,
