@@ -12,7 +12,7 @@ use tracer_common::{
     object::ObjectId,
 };
 
-use super::{Confidence, Subject, inner, rules, subject, writes::Writes};
+use super::{Confidence, Subject, copies::CutCopy, inner, rules, subject, writes::Writes};
 use crate::{
     event::{BlockedCall, BlockedThread, Claim},
     session::{
@@ -65,6 +65,8 @@ pub struct Case<'a> {
     pub(super) inputs: OnceLock<BTreeMap<ObjectId, Vec<ProcessId>>>,
     /// What each process wrote, by time; computed when it is needed.
     pub(super) writes: OnceLock<Writes>,
+    /// The copies that end too early because `SIGPIPE` ended their writers; computed when it is needed.
+    pub(super) cut_copies: OnceLock<BTreeMap<ProcessId, CutCopy>>,
 }
 
 impl<'a> Case<'a> {
@@ -105,6 +107,7 @@ impl<'a> Case<'a> {
             of_rings: OnceLock::new(),
             inputs: OnceLock::new(),
             writes: OnceLock::new(),
+            cut_copies: OnceLock::new(),
         };
         case.index_blocked_threads();
         case
@@ -264,7 +267,7 @@ impl<'a> Case<'a> {
             Some(code) if !is_input => code <= 1 && !self.is_above(known.id, writer),
             Some(code) => code == 0 || CHILD_HAD_ENOUGH.contains(&code),
             // It had enough only if it has no other copy to write.
-            None if known.signal() == Some(SIGPIPE) => self.cut_copy(known).is_none(),
+            None if known.signal() == Some(SIGPIPE) => !self.cut_copies().contains_key(&known.id),
             None => known.signal().is_none() && is_input,
         };
         (known.is_target || is_input) && had_enough && !self.was_ignored(&key.object)

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use tracer_common::{
+    id::ProcessId,
     ledger::{LedgerRow, READ, WRITE, error},
     object::ObjectId,
 };
@@ -24,12 +25,17 @@ pub(super) struct CutCopy {
 }
 
 impl Case<'_> {
-    /// The copy that ends too early because `SIGPIPE` ended its writer, if there is one: the writer passed on what it
-    /// read, and there was more to read.
-    pub(super) fn cut_copy(&self, process: &Process) -> Option<CutCopy> {
-        if process.signal() != Some(SIGPIPE) {
-            return None;
-        }
+    /// The copies that end too early because `SIGPIPE` ended their writers, by writer. Computed once.
+    pub(super) fn cut_copies(&self) -> &BTreeMap<ProcessId, CutCopy> {
+        self.cut_copies.get_or_init(|| {
+            let processes = self.session.processes.values();
+            let ended = processes.filter(|process| process.signal() == Some(SIGPIPE));
+            ended.filter_map(|process| Some((process.id, self.cut_copy(process)?))).collect()
+        })
+    }
+
+    /// The copy of a process that `SIGPIPE` ended, if it passed on what it read, and there was more to read.
+    fn cut_copy(&self, process: &Process) -> Option<CutCopy> {
         let read = self.read_from_others(process);
         let mut written: BTreeMap<ObjectId, LedgerRow> = BTreeMap::new();
         for (key, row) in self.session.rows_of(process.id, WRITE) {

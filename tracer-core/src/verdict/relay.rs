@@ -37,14 +37,22 @@ impl Case<'_> {
     pub(super) fn written_since(&self, process: &Process, objects: &[ObjectId]) -> Option<u64> {
         let began_ns = self.began_to_read(process.id, objects)?;
         let is_copied = self.copies_from(process.id, objects);
-        let writes = self.writes.get_or_init(|| Writes::of(self));
-        let written = writes.since(process.id, began_ns, is_copied);
+        let written = self.writes().since(process.id, began_ns, is_copied);
         let other = process.other_bytes?.saturating_add(process.written_to_ended);
         let is_seen = self.is_followed(objects) && !self.may_write_unseen(process.id);
         // Of what it wrote to forgotten objects, it is not known when.
         // A call that copies from fd to fd writes where it began to read: tracer followed it only afterwards.
         let is_all = is_seen && process.written_to_ended == 0 && !is_copied;
         Some(if is_all { written } else { written.saturating_add(other) })
+    }
+
+    /// Bytes that a process wrote at this time (nanoseconds since boot) and later, at most, without those that only wake it up.
+    pub(super) fn written_at_or_after(&self, process: ProcessId, time_ns: u64) -> u64 {
+        self.writes().since(process, time_ns, false)
+    }
+
+    fn writes(&self) -> &Writes {
+        self.writes.get_or_init(|| Writes::of(self))
     }
 
     /// Whether the process of a row writes only to itself: it alone reads there, or it has not read there yet, and no

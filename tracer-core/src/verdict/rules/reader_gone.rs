@@ -24,8 +24,8 @@ pub(super) fn find(case: &Case<'_>, subject: &Subject<'_>) -> Vec<Finding> {
 /// Processes that wrote one copy for each of several readers, and that ended with the first reader.
 pub(super) fn find_cut_copies(case: &Case<'_>) -> Vec<Finding> {
     let targets = case.session.processes.values().filter(|process| process.is_target);
-    let cut = targets.filter_map(|process| Some((process, case.cut_copy(process)?)));
-    cut.map(|(process, cut)| describe_cut(case, process, &cut)).collect()
+    let cut = targets.filter_map(|process| Some((process, case.cut_copies().get(&process.id)?)));
+    cut.map(|(process, cut)| describe_cut(case, process, cut)).collect()
 }
 
 fn describe_cut(case: &Case<'_>, process: &Process, cut: &CutCopy) -> Finding {

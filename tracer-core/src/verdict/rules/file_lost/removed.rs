@@ -11,7 +11,10 @@ use tracer_common::{
 use super::{Loss, began};
 use crate::{
     event::FileNow,
-    session::{Holding, Object, Process, Session, is_given, is_read_write, is_remover, names},
+    session::{
+        Holding, Object, Process, Session, is_given, is_read_write, is_remover, latest_possible_ns,
+        names,
+    },
     text::units,
     verdict::{Case, words},
 };
@@ -92,14 +95,23 @@ fn owners<'a>(case: &'a Case<'_>, object: &'a Object) -> impl Iterator<Item = &'
 /// Whether an owner of a file, or what it started, wrote so many bytes after the file was written: they may be from there.
 fn may_be_passed_on(case: &Case<'_>, object: &Object, left: u64) -> bool {
     let written_ns = case.writes_to(&object.id).map(|(_, row)| row.last_ns).max().unwrap_or(0);
-    let since = |process: &Process| {
-        let rows = case.session.rows_of(process.id, WRITE);
-        let later = rows.filter(|(key, row)| key.object != object.id && row.last_ns >= written_ns);
-        later.map(|(_, row)| row.bytes).sum::<u64>() + process.other_bytes.unwrap_or(0)
+    let own = |process: &Process| {
+        let rows = case.session.rows_on(process.id, object.id, WRITE);
+        let latest = rows.filter(|(_, row)| latest_possible_ns(row) >= written_ns);
+        latest.map(|(_, row)| row.bytes).sum::<u64>()
     };
+    let since = |process: &Process| {
+        let later = case.written_at_or_after(process.id, written_ns).saturating_sub(own(process));
+        later.saturating_add(process.other_bytes.unwrap_or(0))
+    };
+    let has_ended = |known: &&Process| known.end_ns.is_some_and(|end_ns| end_ns < written_ns);
     owners(case, object).any(|owner| {
-        let processes = case.session.processes.values();
-        processes.filter(|known| case.is_above(owner.id, known)).map(since).sum::<u64>() >= left
+        let processes = case.session.processes.values().filter(|known| !has_ended(known));
+        let mut found = 0_u64;
+        processes.filter(|known| case.is_above(owner.id, known)).map(since).any(|bytes| {
+            found = found.saturating_add(bytes);
+            found >= left
+        })
     })
 }
 

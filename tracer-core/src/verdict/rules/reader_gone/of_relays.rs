@@ -1,7 +1,7 @@
 //! A process passes on output while it reads it, the next reader leaves, and it ignores that: what it read afterwards went
 //! nowhere.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tracer_common::{
     ledger::{LedgerKey, LedgerRow, READ, WRITE, error},
@@ -23,12 +23,21 @@ pub(in crate::verdict::rules) fn find(case: &Case<'_>) -> Vec<Finding> {
         let went_on = process.end_ns.is_some() && !process.has_failed();
         process.is_target && !process.attached_late && went_on
     });
-    targets.filter_map(|process| of_process(case, process)).collect()
+    let mut told = Told::new();
+    for subject in case.subjects.iter().chain(&case.inner) {
+        for stream in subject.streams() {
+            told.entry(stream.object).or_default().push(subject);
+        }
+    }
+    targets.filter_map(|process| of_process(case, process, &told)).collect()
 }
 
-fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
+/// The subjects that tell of an object.
+type Told<'c, 'a> = BTreeMap<ObjectId, Vec<&'c Subject<'a>>>;
+
+fn of_process(case: &Case<'_>, process: &Process, told: &Told<'_, '_>) -> Option<Finding> {
     let rows = case.session.rows_of(process.id, WRITE);
-    let mut refused = rows.filter(|(key, row)| is_next(case, key, row));
+    let mut refused = rows.filter(|(key, row)| is_next(case, key, row, told));
     let (key, row) = refused.next()?;
     let (inputs, read, last_ns) = inputs(case, process);
     let kept = read.checked_sub(case.written_since(process, &inputs)?)?;
@@ -42,16 +51,12 @@ fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
 }
 
 /// Whether a row is about the next reader, which left: through an fd that no finding about a stream is about.
-fn is_next(case: &Case<'_>, key: &LedgerKey, row: &LedgerRow) -> bool {
-    let mut subjects = case.subjects.iter().chain(&case.inner);
+fn is_next(case: &Case<'_>, key: &LedgerKey, row: &LedgerRow, told: &Told<'_, '_>) -> bool {
+    let mut subjects = told.get(&key.object).into_iter().flatten();
     row.errors[error::EPIPE as usize] > 0
         && !matches!(key.fd, 1 | 2)
         && case.session.object_kind(&key.object).passes_on()
-        && !subjects.any(|subject| {
-            let mut streams = subject.streams().into_iter();
-            subject.members.contains(&key.process)
-                && streams.any(|stream| stream.object == key.object)
-        })
+        && !subjects.any(|subject| subject.members.contains(&key.process))
 }
 
 /// The objects from which a process read what other targets wrote, the one with the most bytes first; how many bytes these
