@@ -103,14 +103,19 @@ fn only_reader(case: &Case<'_>, used: &[&Stream]) -> Option<ProcessId> {
     readers.all(|other| other == reader).then_some(reader)
 }
 
-/// That the only reader still runs and has written nothing to its own stdout, as a filter does that fills its buffer first:
+/// That the only reader, which has it as its stdin, still runs and has written nothing to its own stdout, as a filter does
+/// that fills its buffer first:
 /// `; grep (pid 7) has written nothing to its stdout so far`.
 fn holds(case: &Case<'_>, used: &[&Stream]) -> Option<String> {
     let reader = case.session.processes.get(&only_reader(case, used)?)?;
     let stdout = reader.stdio_object(1).filter(|object| !object.is_none())?;
     let mut rows = case.session.rows_on(reader.id, stdout, WRITE);
-    let is_silent =
-        reader.is_target && reader.end_ns.is_none() && rows.all(|(_, row)| row.bytes == 0);
+    let stdin = reader.stdio_object(0)?;
+    let is_filter = used.iter().any(|stream| case.session.peer(&stream.object) == stdin);
+    let is_silent = is_filter
+        && reader.is_target
+        && reader.end_ns.is_none()
+        && rows.all(|(_, row)| row.bytes == 0);
     let since = if reader.attached_late { "since tracer attached" } else { "so far" };
     is_silent.then(|| format!("; {} has written nothing to its stdout {since}", reader.short()))
 }

@@ -128,4 +128,10 @@ fn a_filter_that_runs_and_has_written_nothing_is_told() {
         let told = scene(wrote, ended);
         assert!(!told.is_empty() && !told.contains("so far"), "{wrote} {ended}: {told}");
     }
+    // A manager reads it through a pipe of its own, and writes to no stdout all day.
+    let scene = wrote_and_read(&["ticker"], 90).command(30, 1, &["manager"], [NULL, ERR, ERR]);
+    let scene = scene.pipe(TTY).command(80, 30, &["sh"], [NULL, TTY, ERR]);
+    let scene = scene.wrote(80, 1, TTY, write(60)).read_fd(30, 7, TTY, (60, 120));
+    let found = scene.exited(80, 0, 150).judged().into_iter().find(|it| it.pid == 80).unwrap();
+    assert!(!found.message.contains("so far"), "{}", found.message);
 }
