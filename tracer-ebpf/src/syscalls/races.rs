@@ -47,8 +47,10 @@ pub(crate) fn report(call: &Call, entry: *mut ProcessEntry, fd: i32) {
     }
     let closes = call.class == table::CLOSE;
     let user = u64::from(fd as u32) | if closes { CLOSES } else { 0 };
+    // The threads of another process with the same fds are not looked at. A call that takes a free fd replaces nothing.
+    let replaces = call.class == table::DUP && call.args.fd::<1>() == fd;
     // SAFETY: the entry points to a live map value; the field is a plain integer.
-    let is_shared = !closes && unsafe { (*entry).marks } & mark::SHARES_FILES != 0;
+    let is_shared = replaces && unsafe { (*entry).marks } & mark::SHARES_FILES != 0;
     if !is_shared && (task::is_single_threaded() || has_other_user(user) == 0) {
         return;
     }
