@@ -68,9 +68,14 @@ fn status_of(pid: u32, line: &str) -> Option<String> {
 
 /// Whether a process is blocked in `write` to this fd.
 pub fn is_blocked_in_write(pid: u32, fd: i32) -> bool {
+    is_blocked_in(pid, libc::SYS_write, fd)
+}
+
+/// Whether a process is blocked in a system call whose first argument is this fd.
+pub fn is_blocked_in(pid: u32, call: libc::c_long, fd: i32) -> bool {
     // Contains `running`, or for a blocked process the call's number and its arguments in hex.
     fs::read_to_string(format!("/proc/{pid}/syscall"))
-        .is_ok_and(|line| line.starts_with(&format!("{} {fd:#x} ", libc::SYS_write)))
+        .is_ok_and(|line| line.starts_with(&format!("{call} {fd:#x} ")))
 }
 
 /// Name of the object behind an fd of another process, as in [`object_of`].

@@ -1,12 +1,16 @@
 //! Traced runs of workloads, from before the first write to the end of the process tree.
 
+use std::{fs, path::Path, process::Command};
+
 use anyhow::{Context, Result};
 
 use crate::{
     kernel::is_at_least,
     paths::{self, Identity},
+    privilege::require_root,
+    refusal::run_command,
     report::Report,
-    tracer::{Outcome, Tracer},
+    tracer::{Outcome, Tracer, binary, parse},
     workload::{Finished, Workload},
 };
 
@@ -37,6 +41,15 @@ pub fn trace_with(workload: &Workload, adjust: impl FnOnce(Tracer) -> Tracer) ->
     let finished = running.finish().with_context(|| format!("workload {words}"))?;
     let outcome = tracer.finish().with_context(|| format!("tracing workload {words}"))?;
     Traced::new(words, finished, outcome)
+}
+
+/// Traces a command in a folder, from its start to its end. Its own output is not kept.
+pub fn trace_command(folder: &Path, command: &[&str]) -> Result<Report> {
+    require_root()?;
+    let mut tracer = Command::new(binary()?);
+    tracer.current_dir(folder).args(["-q", "--no-live", "--format", "json", "-o", "report"]);
+    run_command(tracer.arg("--").args(command))?;
+    parse(&fs::read_to_string(folder.join("report"))?)
 }
 
 impl Traced {

@@ -1,7 +1,6 @@
 //! Commands that hang before tracer attaches: what they wait for, and which process is the cause.
 
 use std::{
-    fs,
     io::{BufRead as _, BufReader},
     process::{Command, Stdio},
     thread,
@@ -11,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use tracer_tests::{
     deadline::{OwnedChild, wait_until},
-    procfs::is_blocked_in_write,
+    procfs::{is_blocked_in, is_blocked_in_write},
     report::Report,
     tracer::Tracer,
 };
@@ -92,13 +91,7 @@ fn an_idle_command_waits_for_its_stdin_or_for_a_lock() -> Result<()> {
 import subprocess, time
 print(subprocess.Popen(["cat"], stdin=subprocess.PIPE).pid)
 time.sleep(60)"#;
-    let asleep = |call: libc::c_long| {
-        move |pid: u32| {
-            let calls = fs::read_to_string(format!("/proc/{pid}/syscall"));
-            calls.is_ok_and(|line| line.starts_with(&format!("{call} ")))
-        }
-    };
-    let (pid, report) = trace(program, asleep(libc::SYS_read))?;
+    let (pid, report) = trace(program, |pid| is_blocked_in(pid, libc::SYS_read, 0))?;
     let finding = report.headline("never_wrote")?.about(pid)?;
     ensure!(finding.message.contains(": it waits to read its stdin, pipe:["), "{finding:?}");
     let program = r#"
@@ -106,7 +99,7 @@ import fcntl, subprocess, tempfile, time
 file = tempfile.NamedTemporaryFile(); fcntl.flock(file, fcntl.LOCK_EX)
 print(subprocess.Popen(["flock", file.name, "echo"]).pid)
 time.sleep(60)"#;
-    let (pid, report) = trace(program, asleep(libc::SYS_flock))?;
+    let (pid, report) = trace(program, |pid| is_blocked_in(pid, libc::SYS_flock, 3))?;
     let finding = report.headline("never_wrote")?.about(pid)?;
     ensure!(finding.message.contains(": it waits for a lock on /"), "{finding:?}");
     Ok(())
@@ -119,11 +112,7 @@ fn a_manager_that_waits_for_what_an_orphan_holds_open_names_it() -> Result<()> {
 import os, subprocess
 print(os.getpid())
 subprocess.run(["sh", "-c", "echo result; sleep 20 & exit 0"], stdout=subprocess.PIPE)"#;
-    let reads = |pid: u32| {
-        let calls = fs::read_to_string(format!("/proc/{pid}/syscall"));
-        calls.is_ok_and(|line| line.starts_with(&format!("{} 0x3 ", libc::SYS_read)))
-    };
-    let (pid, report) = trace(program, reads)?;
+    let (pid, report) = trace(program, |pid| is_blocked_in(pid, libc::SYS_read, 3))?;
     let finding = report.headline("never_wrote")?.about(pid)?;
     ensure!(finding.message.contains(", whose write end sleep (pid "), "{finding:?}");
     Ok(())

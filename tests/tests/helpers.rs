@@ -1,41 +1,28 @@
 //! What scripts do with helpers and terminals every day, and what they lose there.
 
-use std::{fs::File, io::Read as _, time::Duration};
-
 use anyhow::Result;
-use tracer_tests::{deadline::patient, report::Report, tracer::Tracer, tracer::parse};
-
-/// The report about a command.
-fn trace(command: &[&str]) -> Result<Report> {
-    let report = tempfile::NamedTempFile::new()?;
-    let tracer = Tracer::default().arg("-o").arg(report.path()).arg("--").args(command);
-    tracer.launch()?.finish_within(patient(Duration::from_secs(30)))?;
-    let mut text = String::new();
-    File::open(report.path())?.read_to_string(&mut text)?;
-    parse(&text)
-}
+use tracer_tests::scenario::trace_command;
 
 #[test]
 #[ignore = "needs root"]
 fn a_script_that_ends_its_silent_helpers_has_lost_nothing() -> Result<()> {
-    let silent = "perl -e 'sleep 60' & sleep 0.3; echo done; kill $!; wait $! || :";
-    trace(&["sh", "-c", silent])?.headline("delivered")?;
-    let watchdog = "mkfifo \"$0\"; while read -r x; do :; done <\"$0\" & \
-                    echo beat >\"$0\"; sleep 0.3; kill $!; rm \"$0\"; echo done";
     let folder = tempfile::tempdir()?;
-    let fifo = folder.path().join("fifo");
-    trace(&["sh", "-c", watchdog, &fifo.to_string_lossy()])?.has_no_finding("kept_back")
+    let trace = |script| trace_command(folder.path(), &["sh", "-c", script]);
+    trace("perl -e 'sleep 60' & sleep 0.3; echo done; kill $!; wait $! || :")?
+        .headline("delivered")?;
+    let watchdog = "mkfifo fifo; while read -r x; do :; done <fifo & \
+                    echo beat >fifo; sleep 0.3; kill $!; rm fifo; echo done";
+    trace(watchdog)?.has_no_finding("kept_back")
 }
 
 #[test]
 #[ignore = "needs root"]
 fn a_copy_to_dev_null_is_not_lost_but_the_only_output_is() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
-    let (one, other) = (one.to_string_lossy(), other.to_string_lossy());
-    let tee = trace(&["sh", "-c", "seq 1 10 | tee \"$0\" \"$1\" >/dev/null", &one, &other])?;
+    let trace = |script| trace_command(folder.path(), &["sh", "-c", script]);
+    let tee = trace("seq 1 10 | tee one other >/dev/null")?;
     anyhow::ensure!(tee.headline("discarded")?.severity == "info", "{tee:?}");
-    let cat = trace(&["sh", "-c", "seq 1 10 | cat >/dev/null"])?;
+    let cat = trace("seq 1 10 | cat >/dev/null")?;
     anyhow::ensure!(cat.headline("discarded")?.severity == "warning", "{cat:?}");
     Ok(())
 }
@@ -52,7 +39,8 @@ try:
     while os.read(master, 1000): pass
 except OSError: pass
 os.waitpid(pid, 0)"#;
-    let report = trace(&["python3", "-c", program])?;
+    let folder = tempfile::tempdir()?;
+    let report = trace_command(folder.path(), &["python3", "-c", program])?;
     report.headline("unread")?.expect("discarded", 291)?;
     Ok(())
 }

@@ -1,22 +1,13 @@
 //! Writes inside a command whose reader had left: of copies, FIFOs and commands that never read.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use anyhow::{Result, ensure};
-use tracer_tests::{
-    privilege::require_root,
-    refusal::run_command,
-    report::Report,
-    tracer::{binary, parse},
-};
+use tracer_tests::{report::Report, scenario::trace_command};
 
 /// The report about a script, which runs in this folder.
 fn traced(folder: &Path, script: &str) -> Result<Report> {
-    require_root()?;
-    let mut tracer = Command::new(binary()?);
-    tracer.current_dir(folder).args(["-q", "--no-live", "--format", "json", "-o", "report"]);
-    run_command(tracer.args(["--", "bash", "-c", script]))?;
-    parse(&fs::read_to_string(folder.join("report"))?)
+    trace_command(folder, &["bash", "-c", script])
 }
 
 #[test]
