@@ -46,6 +46,7 @@ pub(crate) use self::{
     hops::{is_wake_up, latest_possible_ns, may_be_after},
     object::O_APPEND,
     process::SIGPIPE,
+    streams::GENERATIONS,
 };
 pub use self::{
     claims::ClaimedProcesses,

@@ -197,6 +197,12 @@ struct Group {
     losing: BTreeSet<(u32, u64)>,
 }
 
+impl Group {
+    fn is_cut(&self) -> bool {
+        self.count > SHOWN_PER_GROUP
+    }
+}
+
 /// Shows a thousand similar commands as three and a number.
 fn group_similar(findings: Vec<Finding>) -> Vec<Finding> {
     let mut groups: BTreeMap<(Rule, String), Group> = BTreeMap::new();
@@ -206,7 +212,7 @@ fn group_similar(findings: Vec<Finding>) -> Vec<Finding> {
         let is_named = !name.is_empty();
         let group = groups.entry((finding.rule, name)).or_default();
         group.count += 1;
-        if group.count <= SHOWN_PER_GROUP || !is_named {
+        if !group.is_cut() || !is_named {
             group.latest = kept.len();
             kept.push(finding);
         } else {
@@ -214,11 +220,9 @@ fn group_similar(findings: Vec<Finding>) -> Vec<Finding> {
         }
     }
     let mut counted: BTreeSet<_> = kept.iter().filter_map(Finding::loser).collect();
-    for group in groups.values().filter(|group| group.count > SHOWN_PER_GROUP) {
-        let Some(latest) = kept.get_mut(group.latest).filter(|it| it.evidence.contains_key("comm"))
-        else {
-            continue;
-        };
+    let cut = groups.iter().filter(|((_, name), group)| !name.is_empty() && group.is_cut());
+    for (_, group) in cut {
+        let Some(latest) = kept.get_mut(group.latest) else { continue };
         let further = group.losing.iter().filter(|command| counted.insert(**command)).count();
         latest.evidence.insert(SIMILAR.into(), (group.count - SHOWN_PER_GROUP).into());
         latest.evidence.insert(SIMILAR_COMMANDS.into(), further.into());

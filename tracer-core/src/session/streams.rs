@@ -55,9 +55,7 @@ impl Session {
         let mut rows = members.iter().flat_map(|member| self.rows_of(*member, WRITE));
         kind.passes_on() || rows.any(|(key, row)| key.object == *object && was_tried(row))
     }
-}
 
-impl Session {
     /// What fd 0, 1 or 2 of a process pointed to just before a time, as far as its exec and its facts tell, and those of the
     /// shell that it is a fork of.
     pub(crate) fn stdio_at(&self, process: &Process, fd: i32, time_ns: u64) -> Option<ObjectId> {
@@ -83,5 +81,5 @@ impl Session {
     }
 }
 
-/// Number of ancestors that are looked at.
-const GENERATIONS: usize = 16;
+/// Number of ancestors that are looked at for what a process has its streams from.
+pub(crate) const GENERATIONS: usize = 16;

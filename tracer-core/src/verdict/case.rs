@@ -65,6 +65,9 @@ pub struct Case<'a> {
     pub(super) inputs: OnceLock<BTreeMap<ObjectId, Vec<ProcessId>>>,
     /// What each process wrote, by time; computed when it is needed.
     pub(super) writes: OnceLock<Writes>,
+    /// For each object the subjects that have it as a stream, by their places in [`Self::subjects`] and then
+    /// [`Self::inner`]; computed when it is needed.
+    pub(super) subjects_of: OnceLock<BTreeMap<ObjectId, Vec<usize>>>,
     /// The copies that end too early because `SIGPIPE` ended their writers; computed when it is needed.
     pub(super) cut_copies: OnceLock<BTreeMap<ProcessId, CutCopy>>,
 }
@@ -107,6 +110,7 @@ impl<'a> Case<'a> {
             of_rings: OnceLock::new(),
             inputs: OnceLock::new(),
             writes: OnceLock::new(),
+            subjects_of: OnceLock::new(),
             cut_copies: OnceLock::new(),
         };
         case.index_blocked_threads();
@@ -181,6 +185,24 @@ impl<'a> Case<'a> {
         readers.any(|(reader, object)| {
             let known = self.session.processes.get(&reader).filter(|known| known.is_target);
             known.is_some_and(|known| known.stdio_object(0) == Some(object))
+        })
+    }
+
+    /// The subjects that have an object as a stream: what becomes of it is told there.
+    pub(super) fn subjects_of(&self, object: &ObjectId) -> impl Iterator<Item = &Subject<'a>> {
+        let index = self.subjects_of.get_or_init(|| {
+            let mut index: BTreeMap<ObjectId, Vec<usize>> = BTreeMap::new();
+            for (place, subject) in self.subjects.iter().chain(&self.inner).enumerate() {
+                for stream in subject.distinct_streams() {
+                    index.entry(stream.object).or_default().push(place);
+                }
+            }
+            index
+        });
+        let places = index.get(object).into_iter().flatten();
+        places.filter_map(|place| match self.subjects.get(*place) {
+            Some(subject) => Some(subject),
+            None => self.inner.get(place - self.subjects.len()),
         })
     }
 

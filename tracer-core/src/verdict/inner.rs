@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     event::BlockedCall,
-    session::{Kind, Process, Session},
+    session::{GENERATIONS, Kind, Process, Session},
 };
 
 /// All commands inside of `outer`: first those that were started with a stream of their own, then what other processes
@@ -126,9 +126,6 @@ pub(super) fn stream_fd(session: &Session, process: &Process, object: &ObjectId)
         }
     })
 }
-
-/// Number of ancestors that are looked at.
-const GENERATIONS: usize = 16;
 
 /// What the members of a subject wrote to one object.
 #[derive(Default)]

@@ -59,7 +59,7 @@ fn written_and_unread(stream: &Stream, flow: &Flow) -> Option<u64> {
 
 /// Whether a process belongs to a subject that wrote to an object: its unread bytes are told there.
 fn has_subject(case: &Case<'_>, process: ProcessId, object: &ObjectId) -> bool {
-    case.subjects.iter().chain(&case.inner).any(|subject| {
+    case.subjects_of(object).any(|subject| {
         let wrote_there = |stream: &&Stream| stream.object == *object && stream.row.bytes > 0;
         subject.members.contains(&process) && subject.streams().iter().any(wrote_there)
     })

@@ -7,7 +7,7 @@ use tracer_common::{
 };
 
 use crate::{
-    session::{CutKind, FactKind, O_APPEND, Object, may_be_after},
+    session::{CutKind, FactKind, GENERATIONS, O_APPEND, Object, may_be_after},
     verdict::{Case, case::Cut},
 };
 
@@ -219,6 +219,3 @@ fn is_appending(case: &Case<'_>, key: &LedgerKey) -> bool {
     state.is_some_and(|state| state.object == key.object && state.flags & O_APPEND != 0)
         && !is_replaced()
 }
-
-/// Number of ancestors that are looked at.
-const GENERATIONS: usize = 16;

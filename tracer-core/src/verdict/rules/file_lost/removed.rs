@@ -12,8 +12,8 @@ use super::{Loss, began};
 use crate::{
     event::FileNow,
     session::{
-        Holding, Object, Process, Session, is_given, is_read_write, is_remover, latest_possible_ns,
-        names,
+        GENERATIONS, Holding, Object, Process, Session, is_given, is_read_write, is_remover,
+        latest_possible_ns, names,
     },
     text::units,
     verdict::{Case, words},
@@ -114,9 +114,6 @@ fn may_be_passed_on(case: &Case<'_>, object: &Object, left: u64) -> bool {
         })
     })
 }
-
-/// Number of ancestors that are looked at.
-const GENERATIONS: usize = 16;
 
 /// Whether a file that no process has open any more, and that is not at its path, held the output of a command that failed:
 /// what removed it has removed the reason. The log of a command that succeeded is removed on purpose, and so is a file that a

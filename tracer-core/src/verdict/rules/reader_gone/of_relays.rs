@@ -1,7 +1,7 @@
 //! A process passes on output while it reads it, the next reader leaves, and it ignores that: what it read afterwards went
 //! nowhere.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use tracer_common::{
     ledger::{LedgerKey, LedgerRow, READ, WRITE, error},
@@ -23,21 +23,12 @@ pub(in crate::verdict::rules) fn find(case: &Case<'_>) -> Vec<Finding> {
         let went_on = process.end_ns.is_some() && !process.has_failed();
         process.is_target && !process.attached_late && went_on
     });
-    let mut told = Told::new();
-    for subject in case.subjects.iter().chain(&case.inner) {
-        for stream in subject.streams() {
-            told.entry(stream.object).or_default().push(subject);
-        }
-    }
-    targets.filter_map(|process| of_process(case, process, &told)).collect()
+    targets.filter_map(|process| of_process(case, process)).collect()
 }
 
-/// The subjects that tell of an object.
-type Told<'c, 'a> = BTreeMap<ObjectId, Vec<&'c Subject<'a>>>;
-
-fn of_process(case: &Case<'_>, process: &Process, told: &Told<'_, '_>) -> Option<Finding> {
+fn of_process(case: &Case<'_>, process: &Process) -> Option<Finding> {
     let rows = case.session.rows_of(process.id, WRITE);
-    let mut refused = rows.filter(|(key, row)| is_next(case, key, row, told));
+    let mut refused = rows.filter(|(key, row)| is_next(case, key, row));
     let (key, row) = refused.next()?;
     let (inputs, read, last_ns) = inputs(case, process);
     let kept = read.checked_sub(case.written_since(process, &inputs)?)?;
@@ -51,12 +42,11 @@ fn of_process(case: &Case<'_>, process: &Process, told: &Told<'_, '_>) -> Option
 }
 
 /// Whether a row is about the next reader, which left: through an fd that no finding about a stream is about.
-fn is_next(case: &Case<'_>, key: &LedgerKey, row: &LedgerRow, told: &Told<'_, '_>) -> bool {
-    let mut subjects = told.get(&key.object).into_iter().flatten();
+fn is_next(case: &Case<'_>, key: &LedgerKey, row: &LedgerRow) -> bool {
     row.errors[error::EPIPE as usize] > 0
         && !matches!(key.fd, 1 | 2)
         && case.session.object_kind(&key.object).passes_on()
-        && !subjects.any(|subject| subject.members.contains(&key.process))
+        && !case.subjects_of(&key.object).any(|subject| subject.members.contains(&key.process))
 }
 
 /// The objects from which a process read what other targets wrote, the one with the most bytes first; how many bytes these
